@@ -1,0 +1,1 @@
+"""Agents that run beside the servers they watch."""

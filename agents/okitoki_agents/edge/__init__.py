@@ -1,0 +1,1 @@
+"""The voice edge: what runs in the pods of a VoiceRegion."""

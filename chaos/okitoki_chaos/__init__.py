@@ -1,0 +1,1 @@
+"""Faults, and the proof that each took effect."""

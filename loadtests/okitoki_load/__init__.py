@@ -1,0 +1,1 @@
+"""Load, its ledger, and the verdict on what was acknowledged."""

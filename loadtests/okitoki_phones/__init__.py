@@ -1,0 +1,1 @@
+"""Simulated carrier, agents and callers: real SIP and RTP over UDP."""

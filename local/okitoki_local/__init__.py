@@ -1,0 +1,1 @@
+"""The local cluster, its images and the demo."""

@@ -1,0 +1,1 @@
+"""Operator of the Oki-Toki call-centre platform."""
