@@ -1,0 +1,64 @@
+"""`python -m okitoki_local`: the command line over the modules beside it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from okitoki_local.environment import Environment
+from okitoki_local.system import LocalClusterError
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    top = argparse.ArgumentParser(prog="okitoki_local", description="The local Kubernetes cluster and its images")
+    commands = top.add_subparsers(dest="command", required=True)
+    cluster = commands.add_parser("cluster", help="the cluster itself (its name: OKITOKI_CLUSTER, default okitoki)")
+    verbs = ("up", "down", "status", "env", "clean-cache")
+    cluster.add_argument("verb", choices=verbs, help="env prints shell exports: eval \"$(... cluster env)\"")
+    load = commands.add_parser("load", help="load images of the cluster's Docker daemon into the workers")
+    load.add_argument("images", nargs="+", metavar="IMAGE")
+    base = commands.add_parser("base", help="make the Debian base image okitoki/base-NAME:local")
+    base.add_argument("name")
+    base.add_argument("--suite", default="trixie")
+    base.add_argument("--packages-file", type=Path, required=True, help="package names; # starts a comment")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an error that the user can act on is one line, not a traceback."""
+    chosen = parser().parse_args(arguments)
+    try:
+        return _run(chosen, Environment.detect())
+    except LocalClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(chosen: argparse.Namespace, env: Environment) -> int:
+    if chosen.command == "cluster":
+        return _cluster(chosen.verb, env)
+    if chosen.command == "load":
+        from okitoki_local.images import load_images
+
+        load_images(env, chosen.images)
+        return 0
+    from okitoki_local.bases import ensure_base, parse_packages
+
+    print(ensure_base(env, chosen.name, parse_packages(chosen.packages_file.read_text()), chosen.suite))
+    return 0
+
+
+def _cluster(verb: str, env: Environment) -> int:
+    if verb == "env":
+        # Evaluated by shells all the time, so it imports nothing that it does not need.
+        print(env.exports())
+        return 0
+    from okitoki_local import cluster
+
+    if verb == "status":
+        return cluster.status(env)
+    {"up": cluster.up, "down": cluster.down, "clean-cache": cluster.clean_cache}[verb](env)
+    return 0
