@@ -1,0 +1,1 @@
+"""The guard of an edge node: keeps addresses where their service is good, and on one node only."""
