@@ -1,0 +1,1 @@
+"""The platform's resources as pydantic models: the source of `crds/`."""

@@ -1,0 +1,148 @@
+"""Tenant: a company with its call-centre app, database, numbers and regions."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from okitoki.api.common import Metadata, Name, Strict, rules
+
+E164_PATTERN = r"^\+[1-9][0-9]{6,14}$"
+QUANTITY_PATTERN = r"^[1-9][0-9]*(Mi|Gi|Ti)$"
+MIN_STORAGE = "256Mi"
+_UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def storage_bytes(size: str) -> int:
+    """Bytes of a size such as `1Gi`."""
+    return int(Decimal(size[:-2]) * _UNITS[size[-2:]])
+
+
+class Number(Strict):
+    """A telephone number of the tenant and where its calls go."""
+
+    number: Annotated[
+        str,
+        Field(
+            max_length=16,
+            json_schema_extra=rules(
+                (
+                    f"self.matches(r'{E164_PATTERN}')",
+                    "spec.numbers[].number must be in E.164 form: + and 7 to 15 digits with the country code, "
+                    "such as +380441234567",
+                )
+            ),
+        ),
+    ]
+    """The number in E.164 form, such as +380441234567; one tenant of the platform has it."""
+    queue: Name
+    """The queue whose agents get its calls; made if it does not exist."""
+
+    @field_validator("number")
+    @classmethod
+    def _e164(cls, value: str) -> str:
+        if not re.match(E164_PATTERN, value):
+            raise ValueError("must be in E.164 form such as +380441234567")
+        return value
+
+
+class App(Strict):
+    """The call-centre app."""
+
+    replicas: Annotated[int, Field(ge=1, le=20)] = 2
+    """Number of pods; with one, its loss interrupts the API."""
+
+
+class Storage(Strict):
+    """A database member's volume."""
+
+    size: Annotated[
+        str,
+        Field(
+            max_length=12,
+            json_schema_extra=rules(
+                (
+                    f"self.matches(r'{QUANTITY_PATTERN}') && !quantity(self).isLessThan(quantity('{MIN_STORAGE}'))",
+                    f"spec.database.storage.size must be a whole number of Mi, Gi or Ti and at least {MIN_STORAGE}, "
+                    "such as 10Gi",
+                ),
+                (
+                    f"!self.matches(r'{QUANTITY_PATTERN}') || !oldSelf.matches(r'{QUANTITY_PATTERN}') "
+                    "|| !quantity(self).isLessThan(quantity(oldSelf))",
+                    "spec.database.storage.size cannot shrink: volumes only grow; set it to the old size or more",
+                ),
+            ),
+        ),
+    ] = "1Gi"
+    """Size of each member's volume, in Mi, Gi or Ti; can grow where the storage class can expand volumes."""
+
+    @field_validator("size")
+    @classmethod
+    def _size(cls, value: str) -> str:
+        if not re.match(QUANTITY_PATTERN, value) or storage_bytes(value) < storage_bytes(MIN_STORAGE):
+            raise ValueError(f"must be a whole number of Mi, Gi or Ti and at least {MIN_STORAGE}")
+        return value
+
+
+class Database(Strict):
+    """The tenant's PostgreSQL cluster."""
+
+    instances: Annotated[int, Field(ge=3, le=5)] = 3
+    """Number of members (one primary), each on another node; a write waits for one standby, and with five for two."""
+    storage: Storage = Storage()
+    """Volumes of the members."""
+
+
+class TenantSpec(Strict):
+    """What the user wants of a tenant."""
+
+    display_name: Annotated[str, Field(min_length=1, max_length=100)]
+    """The company's name as people read it."""
+    regions: Annotated[
+        list[Name],
+        Field(
+            min_length=1,
+            max_length=8,
+            json_schema_extra=rules(
+                ("self.all(r, self.exists_one(s, s == r))", "spec.regions must not name a VoiceRegion twice")
+            ),
+        ),
+    ]
+    """Names of the VoiceRegions that serve the tenant, home first."""
+    numbers: Annotated[
+        list[Number],
+        Field(
+            max_length=256,
+            default_factory=list,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["number"]},
+        ),
+    ]
+    """The tenant's telephone numbers."""
+    app: App = App()
+    """The call-centre app."""
+    database: Database = Database()
+    """The PostgreSQL cluster."""
+
+    @field_validator("regions")
+    @classmethod
+    def _regions_differ(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError("must not name a VoiceRegion twice")
+        return value
+
+    @field_validator("numbers")
+    @classmethod
+    def _numbers_differ(cls, value: list[Number]) -> list[Number]:
+        if len({number.number for number in value}) != len(value):
+            raise ValueError("must not name a number twice")
+        return value
+
+
+class Tenant(Strict):
+    """A Tenant as builders get it."""
+
+    metadata: Metadata
+    spec: TenantSpec

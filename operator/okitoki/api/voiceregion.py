@@ -1,0 +1,190 @@
+"""VoiceRegion: where calls land, an edge pair with its addresses, carriers and ports."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from okitoki.api.common import IPv4, Metadata, Name, Strict, rules
+
+PORTS_PER_CALL = 4
+"""RTP and RTCP, on both legs of a relayed call."""
+MIN_MEDIA_PORTS = 100
+ADVERT_PATTERN = r"^[1-9][0-9]{1,3}ms$"
+DOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$"
+
+
+class PortRange(Strict):
+    """UDP ports, both ends included."""
+
+    from_: Annotated[int, Field(alias="from", ge=1024, le=65535)]
+    """First UDP port; even, because RTP uses the even port of a pair (RFC 3550)."""
+    to: Annotated[int, Field(ge=1024, le=65535)]
+    """Last UDP port; odd, because RTCP uses the odd port of a pair."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> PortRange:
+        if self.from_ % 2 or not self.to % 2:
+            raise ValueError("from must be even and to odd")
+        if self.to - self.from_ + 1 < MIN_MEDIA_PORTS:
+            raise ValueError(f"must hold at least {MIN_MEDIA_PORTS} ports")
+        return self
+
+
+class Media(Strict):
+    """Where the audio of calls goes through."""
+
+    port_range: Annotated[
+        PortRange,
+        Field(
+            json_schema_extra=rules(
+                (
+                    "self.from % 2 == 0",
+                    "spec.media.portRange.from must be even: RTP takes the even port of each pair, RTCP the odd one",
+                ),
+                (
+                    "self.to % 2 == 1",
+                    "spec.media.portRange.to must be odd: the range holds whole pairs of an RTP and an RTCP port",
+                ),
+                (
+                    f"self.to - self.from + 1 >= {MIN_MEDIA_PORTS}",
+                    f"spec.media.portRange must hold at least {MIN_MEDIA_PORTS} ports: a call takes {PORTS_PER_CALL}, "
+                    "so raise to or lower from",
+                ),
+            )
+        ),
+    ]
+    """UDP ports of RTP and RTCP on the media addresses; a call takes four."""
+
+
+class Addresses(Strict):
+    """The region's own addresses in the nodes' network; the edge pair holds each on one node at a time."""
+
+    sip: IPv4
+    """SIP over UDP and TCP, port 5060: carriers and agents' phones."""
+    https: IPv4
+    """HTTPS, port 443: the tenants' API and console by host name."""
+    media: Annotated[list[IPv4], Field(min_length=2, max_length=2)]
+    """RTP: two addresses, so that both nodes relay calls."""
+
+    @model_validator(mode="after")
+    def _different(self) -> Addresses:
+        if len({self.sip, self.https, *self.media}) != 4:
+            raise ValueError("sip, https and both media addresses must be four different addresses")
+        return self
+
+
+class Failover(Strict):
+    """How fast the edge pair notices that a node is gone."""
+
+    advert_interval: Annotated[
+        str,
+        Field(
+            json_schema_extra={
+                "maxLength": 8,
+                **rules(
+                    (
+                        f"self.matches(r'{ADVERT_PATTERN}') && duration(self) >= duration('20ms') "
+                        "&& duration(self) <= duration('1000ms')",
+                        "spec.failover.advertInterval must be whole milliseconds from 20ms to 1000ms, such as 100ms",
+                    )
+                ),
+            }
+        ),
+    ] = "100ms"
+    """Time between two VRRP adverts (RFC 9568), in milliseconds; a standby takes over after three and a little more."""
+
+    @field_validator("advert_interval")
+    @classmethod
+    def _in_range(cls, value: str) -> str:
+        if not re.match(ADVERT_PATTERN, value) or not 20 <= int(value[:-2]) <= 1000:
+            raise ValueError("must be whole milliseconds from 20ms to 1000ms, such as 100ms")
+        return value
+
+    @property
+    def advert_milliseconds(self) -> int:
+        """The interval as a number of milliseconds."""
+        return int(self.advert_interval.removesuffix("ms"))
+
+
+class Carrier(Strict):
+    """A telephone company that sends incoming calls."""
+
+    name: Name
+    """Name of the carrier in this region."""
+    hosts: Annotated[list[IPv4], Field(min_length=1, max_length=32)]
+    """IPv4 addresses its calls come from; requests of others are refused."""
+
+
+class VoiceRegionSpec(Strict):
+    """What the user wants of a region."""
+
+    domain: Annotated[
+        str,
+        Field(
+            max_length=120,
+            json_schema_extra=rules(
+                (
+                    f"self.matches(r'{DOMAIN_PATTERN}')",
+                    "spec.domain must be a DNS domain in lower case such as kyiv.example.com",
+                ),
+                (
+                    "self == oldSelf",
+                    "spec.domain cannot be changed: phones and API clients of all tenants use it; make a new "
+                    "VoiceRegion and move the tenants there",
+                ),
+            ),
+        ),
+    ]
+    """DNS domain of the region; a tenant's host name, for SIP and HTTPS, is TENANT.domain. Cannot be changed."""
+    node_selector: Annotated[dict[str, str], Field(min_length=1, max_length=16)]
+    """Labels of the nodes that may carry the edge; at least two nodes must match."""
+    addresses: Annotated[
+        Addresses,
+        Field(
+            json_schema_extra=rules(
+                (
+                    "self.sip != self.https && !(self.sip in self.media) && !(self.https in self.media) "
+                    "&& self.media[0] != self.media[1]",
+                    "spec.addresses: sip, https and both media addresses must be four different addresses",
+                )
+            )
+        ),
+    ]
+    """The region's own addresses, free ones of the nodes' network."""
+    media: Media
+    """Relay of the audio."""
+    failover: Failover = Failover()
+    """How fast a lost node is noticed."""
+    carriers: Annotated[
+        list[Carrier],
+        Field(
+            min_length=1,
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ]
+    """Who may send incoming calls."""
+
+    @field_validator("domain")
+    @classmethod
+    def _domain(cls, value: str) -> str:
+        if not re.match(DOMAIN_PATTERN, value):
+            raise ValueError("must be a DNS domain in lower case such as kyiv.example.com")
+        return value
+
+    @field_validator("carriers")
+    @classmethod
+    def _carriers_differ(cls, value: list[Carrier]) -> list[Carrier]:
+        if len({carrier.name for carrier in value}) != len(value):
+            raise ValueError("names must differ")
+        return value
+
+
+class VoiceRegion(Strict):
+    """A VoiceRegion as builders get it."""
+
+    metadata: Metadata
+    spec: VoiceRegionSpec

@@ -1,0 +1,219 @@
+"""A thin asynchronous client of the Kubernetes API: raw objects in, raw objects out.
+
+Why not `kubernetes.aio`: docs/decisions/0002-kubernetes-client.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import kopf
+
+from okitoki.kube.labels import FIELD_MANAGER
+from okitoki.kube.resources import Manifest, ResourceType, type_of
+
+SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+REQUEST_TIMEOUT_SECONDS = 15.0
+LIST_PAGE = 500
+
+Fence = Callable[[], None]
+"""Called before every write; raises when this process may no longer write (it lost its lease)."""
+
+
+class ApiError(Exception):
+    """The API server refused: `status` is the HTTP code, `reason` Kubernetes' own word (`Conflict`, `Invalid`, …)."""
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Client:
+    """One connection pool to the API server; an async context manager.
+
+    Errors: every call raises `ApiError` for a refusal and `aiohttp.ClientError` or `TimeoutError` when no answer came.
+    """
+
+    def __init__(self, connection: kopf.ConnectionInfo, *, fence: Fence | None = None) -> None:
+        self._connection = connection
+        self._fence = fence
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Client:
+        server = self._connection.server
+        tls = self._connection.as_ssl_context() if server.startswith("https:") else False
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls, limit=64),
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS, connect=5.0),
+            headers={"User-Agent": FIELD_MANAGER, "Accept": "application/json"},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, kind: ResourceType, name: str, namespace: str | None = None) -> Manifest | None:
+        """One object, or None when there is none."""
+        try:
+            return await self.request("GET", kind.path(namespace, name))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(
+        self, kind: ResourceType, namespace: str | None = None, selector: Mapping[str, str] | None = None
+    ) -> list[Manifest]:
+        """All objects of a kind, in one namespace or everywhere; each carries `apiVersion` and `kind`."""
+        items: list[Manifest] = []
+        params = {"limit": str(LIST_PAGE)}
+        if selector:
+            params["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+        while True:
+            page = await self.request("GET", kind.path(namespace), params=params)
+            # A list's items omit what the list already says.
+            items += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page.get("items") or []]
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return items
+            params["continue"] = token
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Make an object that must not exist yet (`ApiError` 409 `AlreadyExists` when it does)."""
+        kind = type_of(manifest)
+        path = kind.path(manifest["metadata"].get("namespace"))
+        return await self.write("POST", path, body=manifest, params={"fieldManager": FIELD_MANAGER})
+
+    async def apply(self, manifest: Manifest, *, force: bool = True) -> Manifest:
+        """Server-side apply: what is in `manifest` is so afterwards; fields we no longer name are given up."""
+        kind = type_of(manifest)
+        metadata = manifest["metadata"]
+        return await self.write(
+            "PATCH",
+            kind.path(metadata.get("namespace"), metadata["name"]),
+            body=manifest,
+            params={"fieldManager": FIELD_MANAGER, "force": str(force).lower()},
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def merge_patch(
+        self,
+        kind: ResourceType,
+        name: str,
+        patch: Mapping[str, Any],
+        *,
+        namespace: str | None = None,
+        subresource: str | None = None,
+    ) -> Manifest:
+        """JSON merge patch (RFC 7396)."""
+        return await self.write(
+            "PATCH",
+            kind.path(namespace, name, subresource),
+            body=patch,
+            params={"fieldManager": FIELD_MANAGER},
+            content_type="application/merge-patch+json",
+        )
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Compare and set: refused with 409 `Conflict` unless `metadata.resourceVersion` is still the current one."""
+        kind = type_of(manifest)
+        metadata = manifest["metadata"]
+        path = kind.path(metadata.get("namespace"), metadata["name"])
+        return await self.write("PUT", path, body=manifest, params={"fieldManager": FIELD_MANAGER})
+
+    async def delete(
+        self, kind: ResourceType, name: str, namespace: str | None = None, *, uid: str | None = None
+    ) -> None:
+        """Delete an object, only the one with `uid` when given; one that is gone already is no error."""
+        body: dict[str, Any] = {"propagationPolicy": "Background"}
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self.write("DELETE", kind.path(namespace, name), body=body)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any],
+        params: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Manifest:
+        """Every write goes through here, behind the fence."""
+        if self._fence is not None:
+            self._fence()
+        return await self.request(method, path, body=body, params=params, content_type=content_type)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Manifest:
+        """One request; the answer's JSON object."""
+        if self._session is None:
+            raise RuntimeError("the client is used outside its context")
+        async with self._session.request(
+            method,
+            self._connection.server.rstrip("/") + path,
+            data=None if body is None else json.dumps(body).encode(),
+            params=params,
+            headers=self._headers() | ({"Content-Type": content_type} if body is not None else {}),
+        ) as response:
+            text = await response.text()
+            if response.status >= 400:
+                raise _error(response.status, text, response.headers.get("Retry-After"))
+            answer: Manifest = json.loads(text)
+            return answer
+
+    def _headers(self) -> dict[str, str]:
+        # A pod's token is rotated on disk about every hour; a copy taken at the start would expire.
+        if self._connection.token and _in_pod():
+            return {"Authorization": f"Bearer {SERVICE_ACCOUNT_TOKEN.read_text().strip()}"}
+        return dict(self._connection.as_http_headers())
+
+
+def connection() -> kopf.ConnectionInfo:
+    """How to reach the API server: a kubeconfig named by `KUBECONFIG`, else the pod's service account.
+
+    Raises:
+        RuntimeError: when there is neither.
+    """
+    settings = kopf.OperatorSettings()
+    if os.environ.get("KUBECONFIG") or not _in_pod():
+        found = kopf.login_with_kubeconfig(settings=settings)
+    else:
+        found = kopf.login_with_service_account(settings=settings)
+    if found is None:
+        raise RuntimeError("no way to the Kubernetes API: set KUBECONFIG, or run in a pod with a service account")
+    return found
+
+
+def _in_pod() -> bool:
+    return "KUBERNETES_SERVICE_HOST" in os.environ and SERVICE_ACCOUNT_TOKEN.exists()
+
+
+def _error(status: int, text: str, retry_after: str | None) -> ApiError:
+    try:
+        answer = json.loads(text)
+        reason, message = answer.get("reason") or "Unknown", answer.get("message") or text
+    except (ValueError, AttributeError):
+        reason, message = "Unknown", text[:500]
+    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+    return ApiError(status, reason, message, seconds)

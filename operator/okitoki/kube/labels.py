@@ -1,0 +1,60 @@
+"""Every label, annotation and fixed identity that the operator puts on objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from okitoki.kube.resources import PLATFORM_GROUP
+
+FIELD_MANAGER = "okitoki-operator"
+FINALIZER = f"{PLATFORM_GROUP}/cleanup"
+
+NAME = "app.kubernetes.io/name"
+PART_OF = "app.kubernetes.io/part-of"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+TENANT = f"{PLATFORM_GROUP}/tenant"
+REGION = f"{PLATFORM_GROUP}/region"
+OWNER_UID = f"{PLATFORM_GROUP}/owner-uid"
+EDGE_TENANT = f"{PLATFORM_GROUP}/edge-tenant"
+POD_SECURITY = "pod-security.kubernetes.io"
+
+APPLIED_HASH = f"{PLATFORM_GROUP}/applied-hash"
+EDGE_STATUS = f"{PLATFORM_GROUP}/edge-status"
+
+MANAGER = "okitoki-operator"
+MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGER}"
+
+
+def owned(component: str | None = None, *, tenant: str | None = None, region: str | None = None) -> dict[str, str]:
+    """The labels of an object the operator owns; `component` is `app`, `postgres` or `edge`, none for shared ones.
+
+    Exactly one of `tenant` and `region`: it says which resource prunes the object.
+    """
+    labels = {PART_OF: "okitoki", MANAGED_BY: MANAGER}
+    if component:
+        labels[NAME] = component
+    if tenant:
+        labels[TENANT] = tenant
+    if region:
+        labels[REGION] = region
+    return labels
+
+
+def selector(component: str, *, tenant: str | None = None, region: str | None = None) -> dict[str, str]:
+    """The stable subset of the labels that selects a component's pods; it can never change once a workload exists."""
+    labels = {NAME: component}
+    if tenant:
+        labels[TENANT] = tenant
+    if region:
+        labels[REGION] = region
+    return labels
+
+
+def matches(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether an object with `labels` is selected by `wanted`."""
+    return all(labels.get(key) == value for key, value in wanted.items())
+
+
+def pod_security(level: str) -> dict[str, str]:
+    """Namespace labels that enforce, and warn of, a Pod Security level: `restricted` or `privileged`."""
+    return {f"{POD_SECURITY}/{mode}": level for mode in ("enforce", "warn")}

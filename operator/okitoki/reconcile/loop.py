@@ -1,0 +1,159 @@
+"""One path for create, update, drift, timer and deletion."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from okitoki.kube import labels
+from okitoki.kube.apply import apply_all, prunable
+from okitoki.kube.client import ApiError
+from okitoki.kube.events import EventType
+from okitoki.kube.resources import Manifest, ObjectKey
+from okitoki.reconcile import conditions as cond
+from okitoki.reconcile.conditions import Condition
+from okitoki.reconcile.kind import Context, InvalidResource, Kind, Outcome, Scope
+
+log = logging.getLogger(__name__)
+
+FINALIZE_RECHECK_SECONDS = 5.0
+
+
+class Reconciler:
+    """Brings one resource of one kind, named at each call, to what its spec says."""
+
+    def __init__(self, kind: Kind[Any, Any], ctx: Context) -> None:
+        self.kind = kind
+        self.ctx = ctx
+
+    async def reconcile(self, name: str) -> float | None:
+        """One pass; returns after how many seconds to look again, or None for no wish.
+
+        Raises: whatever a step raises; the caller tries again with back-off.
+        """
+        raw = await self.ctx.client.get(self.kind.resource, name)
+        if raw is None:
+            return None
+        if raw["metadata"].get("deletionTimestamp"):
+            return await self._finalize(raw)
+        if labels.FINALIZER not in (raw["metadata"].get("finalizers") or []):
+            raw = await self._set_finalizers(raw, [*(raw["metadata"].get("finalizers") or []), labels.FINALIZER])
+        try:
+            resource = self.kind.parse(raw)
+        except InvalidResource as error:
+            await self._report(raw, _invalid(error), {})
+            return None
+        return await self._converge(raw, resource)
+
+    async def _converge(self, raw: Manifest, resource: Any) -> float | None:
+        kind, ctx = self.kind, self.ctx
+        scopes = kind.scopes(resource, ctx.index)
+        live = await self._list(scopes)
+        observed = await kind.observe(ctx, resource, live)
+        observed = await kind.prepare(ctx, resource, observed)
+        wanted = kind.build(resource, observed)
+        superfluous = self._prunable(raw, live, scopes) if kind.may_prune(resource, observed) else []
+        outcome = Outcome(applied=await apply_all(ctx.client, wanted, live, superfluous))
+        for action in kind.decide(resource, observed):
+            log.info("%s: %s", action.name, action.reason)
+            outcome.acted[action.name] = await kind.act(ctx, resource, observed, action)
+        found = [*kind.conditions(resource, observed, outcome), _applied(outcome)]
+        await self._report(raw, [*found, cond.summary(found)], kind.status(resource, observed, outcome))
+        if outcome.applied.failed:
+            raise ApplyRefused(outcome.applied.failed)
+        return kind.recheck_seconds(resource, observed, outcome)
+
+    async def _list(self, scopes: Sequence[Scope]) -> dict[ObjectKey, Manifest]:
+        live: dict[ObjectKey, Manifest] = {}
+        for scope in scopes:
+            for kind in scope.kinds:
+                if scope.namespace is None:
+                    found = [item for name in scope.names if (item := await self.ctx.client.get(kind, name))]
+                else:
+                    found = await self.ctx.client.list(kind, scope.namespace, scope.selector)
+                live.update((ObjectKey.of(item), item) for item in found)
+        return live
+
+    def _prunable(self, raw: Manifest, live: Mapping[ObjectKey, Manifest], scopes: Sequence[Scope]) -> list[ObjectKey]:
+        owner = {self.kind.owner_label: raw["metadata"]["name"]}
+        kinds = {kind.kind for scope in scopes if scope.namespace is not None for kind in scope.kinds}
+        return prunable(live, kinds, owner)
+
+    async def _finalize(self, raw: Manifest) -> float | None:
+        finalizers = raw["metadata"].get("finalizers") or []
+        if labels.FINALIZER not in finalizers:
+            return None
+        waiting = await self.kind.finalize(self.ctx, raw)
+        if waiting is not None:
+            deleting = cond.progressing(cond.READY, "Deleting", waiting)
+            await self._report(raw, [deleting], {})
+            return FINALIZE_RECHECK_SECONDS
+        await self._set_finalizers(raw, [item for item in finalizers if item != labels.FINALIZER])
+        return None
+
+    async def _set_finalizers(self, raw: Manifest, finalizers: list[str]) -> Manifest:
+        # With the resourceVersion: a list is replaced as a whole, and another's finalizer must not get lost.
+        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": raw["metadata"]["resourceVersion"]}}
+        return await self.ctx.client.merge_patch(self.kind.resource, raw["metadata"]["name"], patch)
+
+    async def _report(self, raw: Manifest, found: Sequence[Condition], extra: Mapping[str, Any]) -> None:
+        """Patch the status if it says something else now, and tell the news as events."""
+        old = raw.get("status") or {}
+        generation = raw["metadata"]["generation"]
+        status: dict[str, Any] = {
+            **extra,
+            "observedGeneration": generation,
+            "conditions": cond.merge(old.get("conditions") or [], found, generation, self.ctx.now()),
+        }
+        patch = status_patch(old, status)
+        if patch:
+            await self.ctx.client.merge_patch(
+                self.kind.resource, raw["metadata"]["name"], {"status": patch}, subresource="status"
+            )
+        for condition in cond.news(old.get("conditions") or [], found):
+            level: EventType = "Normal" if condition.status == "True" and not condition.abnormal else "Warning"
+            await self.ctx.events.record(raw, level, condition.reason, condition.message)
+
+
+def status_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7396) from `old` to `new`, empty when they say the same; None in `new` means absent."""
+    patch: dict[str, Any] = {key: None for key in old if new.get(key) is None}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, Mapping):
+            inner = status_patch(before if isinstance(before, Mapping) else {}, value)
+            if inner or not isinstance(before, Mapping):
+                patch[key] = inner
+        elif value is not None and value != before:
+            patch[key] = value
+    return patch
+
+
+class ApplyRefused(Exception):
+    """The API server refused objects; they are tried again with back-off, and the condition says which and why."""
+
+    def __init__(self, failed: Mapping[ObjectKey, str]) -> None:
+        super().__init__("; ".join(f"{key}: {message}" for key, message in failed.items()))
+
+
+def retry_after(error: BaseException) -> float:
+    """The least delay that an error asks for, in seconds."""
+    return error.retry_after or 0.0 if isinstance(error, ApiError) else 0.0
+
+
+def _applied(outcome: Outcome) -> Condition:
+    if not outcome.applied.failed:
+        return cond.good(cond.APPLIED, "Applied", "all objects are as wanted")
+    key, message = next(iter(outcome.applied.failed.items()))
+    others = len(outcome.applied.failed) - 1
+    text = f"{key}: {message}" + (f" (and {others} more)" if others else "")
+    return cond.failing(cond.APPLIED, "ApplyRefused", text)
+
+
+def _invalid(error: InvalidResource) -> list[Condition]:
+    text = f"{error}; nothing is changed until the spec is mended"
+    return [
+        Condition(cond.STALLED, "True", "InvalidSpec", text, warning=True, abnormal=True),
+        Condition(cond.READY, "False", "InvalidSpec", text),
+    ]

@@ -1,0 +1,50 @@
+"""Which watch events deserve a reconcile. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from okitoki.kube import labels
+
+PATRONI_STATUS = "status"
+"""Annotation that Patroni rewrites on its pod each loop; of interest are role, state and timeline, not positions."""
+_PATRONI_FIELDS = ("role", "state", "timeline", "pending_restart", "version")
+_NOISE = {"resourceVersion", "managedFields", "generation"}
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """What matters of an object, hashed: two states with the same fingerprint need no reconcile between them."""
+    relevant = _pod(manifest) if manifest.get("kind") == "Pod" else _other(manifest)
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def _other(manifest: Mapping[str, Any]) -> Any:
+    metadata = {key: value for key, value in manifest["metadata"].items() if key not in _NOISE}
+    return {**manifest, "metadata": metadata}
+
+
+def _pod(manifest: Mapping[str, Any]) -> Any:
+    metadata, status = manifest["metadata"], manifest.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    try:
+        patroni = json.loads(annotations.get(PATRONI_STATUS, "{}"))
+    except ValueError:
+        patroni = {}
+    return {
+        "uid": metadata.get("uid"),
+        "labels": metadata.get("labels"),
+        "deleting": metadata.get("deletionTimestamp"),
+        "edge": annotations.get(labels.EDGE_STATUS),
+        "patroni": {field: patroni.get(field) for field in _PATRONI_FIELDS} if isinstance(patroni, dict) else {},
+        "node": (manifest.get("spec") or {}).get("nodeName"),
+        "phase": status.get("phase"),
+        "addresses": [status.get("hostIP"), status.get("podIP")],
+        "conditions": sorted((c["type"], c["status"], c.get("reason", "")) for c in status.get("conditions") or []),
+        "containers": sorted(
+            (c["name"], c.get("restartCount", 0), c.get("ready", False), sorted(c.get("state") or {}))
+            for c in [*(status.get("containerStatuses") or []), *(status.get("initContainerStatuses") or [])]
+        ),
+    }
