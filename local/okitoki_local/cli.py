@@ -16,14 +16,16 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="okitoki_local", description="The local Kubernetes cluster and its images")
     commands = top.add_subparsers(dest="command", required=True)
     cluster = commands.add_parser("cluster", help="the cluster itself (its name: OKITOKI_CLUSTER, default okitoki)")
-    verbs = ("up", "down", "status", "env", "clean-cache")
-    cluster.add_argument("verb", choices=verbs, help="env prints shell exports: eval \"$(... cluster env)\"")
+    verbs = ("up", "down", "status", "env", "tools", "clean-cache")
+    cluster.add_argument("verb", choices=verbs, help='env prints shell exports: eval "$(... cluster env)"')
     load = commands.add_parser("load", help="load images of the cluster's Docker daemon into the workers")
     load.add_argument("images", nargs="+", metavar="IMAGE")
     base = commands.add_parser("base", help="make the Debian base image okitoki/base-NAME:local")
     base.add_argument("name")
     base.add_argument("--suite", default="trixie")
     base.add_argument("--packages-file", type=Path, required=True, help="package names; # starts a comment")
+    run = commands.add_parser("run", help="run a command with the cluster's variables, in its network if it is up")
+    run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     return top
 
 
@@ -45,10 +47,16 @@ def _run(chosen: argparse.Namespace, env: Environment) -> int:
 
         load_images(env, chosen.images)
         return 0
+    if chosen.command == "run":
+        return env.run(chosen.words, inside=_is_up(env), check=False, capture=False).returncode
     from okitoki_local.bases import ensure_base, parse_packages
 
     print(ensure_base(env, chosen.name, parse_packages(chosen.packages_file.read_text()), chosen.suite))
     return 0
+
+
+def _is_up(env: Environment) -> bool:
+    return env.netns is not None and Path(f"/run/netns/{env.netns}").exists()
 
 
 def _cluster(verb: str, env: Environment) -> int:
@@ -60,5 +68,6 @@ def _cluster(verb: str, env: Environment) -> int:
 
     if verb == "status":
         return cluster.status(env)
-    {"up": cluster.up, "down": cluster.down, "clean-cache": cluster.clean_cache}[verb](env)
+    actions = {"up": cluster.up, "down": cluster.down, "tools": cluster.tools, "clean-cache": cluster.clean_cache}
+    actions[verb](env)
     return 0

@@ -49,19 +49,23 @@ def _manifest_files() -> list[Path]:
 
 def _remake(env: Environment, action: Action) -> None:
     env.state.mkdir(parents=True, exist_ok=True)
-    if env.private:
-        gobuild.build_all(env.cache)
-    if env.private and action is Action.REMAKE_DAEMON:
-        daemon.destroy(env)
-    if env.private and not daemon.answers(env):
-        daemon.start(env)
-    image = nodeimage.ensure_node_image(env) if env.private else None
+    image = _prepare_private(env, action) if env.private else None
     _remove_cluster(env)
     network.ensure(env)
     _create(env, image)
     _install_addons(env)
     _wait_ready(env)
     health.record(env, wanted_key(env))
+
+
+def _prepare_private(env: Environment, action: Action) -> str:
+    """A daemon, binaries and a node image; the daemon first, because base images can be made in it meanwhile."""
+    if action is Action.REMAKE_DAEMON:
+        daemon.destroy(env)
+    if not daemon.answers(env):
+        daemon.start(env)
+    gobuild.build_all(env.cache)
+    return nodeimage.ensure_node_image(env)
 
 
 def _remove_cluster(env: Environment) -> None:
@@ -133,6 +137,11 @@ def down(env: Environment) -> None:
             network.remove(env)
             shutil.rmtree(env.state, ignore_errors=True)
     say(f"cluster {env.name} is gone; builds are kept in {env.cache} (`cluster clean-cache` removes them)")
+
+
+def tools(env: Environment) -> None:
+    """Only the tools, and the etcd and kube-apiserver that tests start by themselves."""
+    gobuild.build_tools(env.cache)
 
 
 def clean_cache(env: Environment) -> None:

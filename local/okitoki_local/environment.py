@@ -104,18 +104,22 @@ class Environment:
 
     def variables(self) -> dict[str, str]:
         """What a shell or a program needs in its environment to work with this cluster."""
-        facts = {"OKITOKI_CLUSTER": self.name, "KUBECONFIG": str(self.kubeconfig)}
-        if self.docker_host is None or self.netns is None:
-            return facts
-        path = os.environ.get("PATH", os.defpath).split(os.pathsep)
-        own = [str(self.tools), str(PACKAGE_ROOT / "bin")]
-        return {
-            **facts,
-            "DOCKER_HOST": self.docker_host,
-            "DOCKER_BUILDKIT": "0",
-            "OKITOKI_NETNS": self.netns,
-            "PATH": os.pathsep.join([*own, *(entry for entry in path if entry not in own)]),
+        facts = {
+            "OKITOKI_CLUSTER": self.name,
+            "OKITOKI_NETNS": self.netns or "",
+            "KUBECONFIG": str(self.kubeconfig),
+            "PATH": self._search_path(os.environ.get("PATH", os.defpath).split(os.pathsep)),
         }
+        if self.docker_host is not None:
+            # The private daemon is Debian's, which has no BuildKit.
+            facts |= {"DOCKER_HOST": self.docker_host, "DOCKER_BUILDKIT": "0"}
+        return facts
+
+    def _search_path(self, others: list[str]) -> str:
+        """Our tools before others' on a private machine; on a laptop only where the user has none of his own."""
+        tools, wrappers = str(self.tools), str(PACKAGE_ROOT / "bin")
+        rest = [entry for entry in others if entry not in (tools, wrappers)]
+        return os.pathsep.join([tools, wrappers, *rest] if self.private else [wrappers, *rest, tools])
 
     def exports(self) -> str:
         """The same as shell commands, for `eval`."""

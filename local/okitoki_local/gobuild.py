@@ -133,19 +133,29 @@ def _pause_key() -> str:
     return key_of("pause", versions.GO_RECIPE, PAUSE_SOURCE.read_text())
 
 
+def build_tools(cache: Path) -> None:
+    """Build the tools that the cache lacks, and make their folder."""
+    _build_missing(cache, [PROGRAMS[name] for name in TOOLS])
+    _link_tools(cache)
+
+
 def build_all(cache: Path) -> None:
-    """Build what the cache lacks, and make the tools folder."""
-    missing = [program for program in PROGRAMS.values() if not binary(cache, program.name).exists()]
-    if (missing or not pause_binary(cache).exists()) and shutil.which("go") is None:
+    """Build everything that the cache lacks: tools, node, control plane, pause."""
+    _build_missing(cache, list(PROGRAMS.values()))
+    _link_tools(cache)
+    if not pause_binary(cache).exists():
+        _compile(pause_binary(cache), PAUSE_SOURCE.parent, "-s -w", str(PAUSE_SOURCE))
+
+
+def _build_missing(cache: Path, programs: Sequence[Program]) -> None:
+    missing = [program for program in programs if not binary(cache, program.name).exists()]
+    if missing and shutil.which("go") is None:
         raise system.LocalClusterError("Kubernetes is built from source here, and that needs Go: install it first")
     with system.locked(cache / "go.lock", "building Kubernetes"):
         for number, program in enumerate(missing, start=1):
             if not binary(cache, program.name).exists():
                 with step(f"building {program.name} {program.version} ({number} of {len(missing)})"):
                     _build(cache, program)
-        if not pause_binary(cache).exists():
-            _compile(pause_binary(cache), PAUSE_SOURCE.parent, "-s -w", str(PAUSE_SOURCE))
-        _link_tools(cache)
 
 
 def _build(cache: Path, program: Program) -> None:

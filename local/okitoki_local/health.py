@@ -13,7 +13,7 @@ from enum import Enum
 from okitoki_local import daemon, kindconfig
 from okitoki_local.environment import Environment
 
-NODE_COUNT = 1 + len(kindconfig.ZONES)
+NODE_COUNT = 1 + len(kindconfig.REGION_OF_ZONE)
 
 
 class Action(Enum):

@@ -17,7 +17,7 @@ def cluster_config(image: str | None) -> dict[str, Any]:
     nodes: list[dict[str, Any]] = [{"role": "control-plane"}]
     nodes += [{"role": "worker", "labels": worker_labels(zone)} for zone in REGION_OF_ZONE]
     networking: dict[str, Any] = {
-        "disableDefaultCNI": True,  # kindnet cannot be built from Go modules; kube-router enforces policies on both paths
+        "disableDefaultCNI": True,  # kindnet cannot be built from Go modules; kube-router serves both paths
         "kubeProxyMode": "nftables",
         "podSubnet": POD_SUBNET,
         "serviceSubnet": SERVICE_SUBNET,

@@ -19,7 +19,7 @@ from okitoki_local.system import LocalClusterError
 
 REGION_COUNT = 16
 CLIENT_COUNT = 64
-SMALLEST_SUBNET = 26
+SMALLEST_SUBNET = 25
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def probe_free(address: str, env: Environment | None = None) -> bool:
 
 
 def _neighbour_free(env: Environment, address: str) -> bool:
-    """The same from a worker, with what kind's stock node has: send something, see whether the kernel finds a neighbour."""
+    """The same with what kind's stock node has: send something, see whether the kernel finds a neighbour."""
     node = env.workers()[0]
     env.docker("exec", node, "ip", "neigh", "flush", "to", address, check=False)
     env.docker("exec", node, "bash", "-c", f"echo > /dev/udp/{address}/9", check=False)

@@ -90,8 +90,8 @@ def _make(env: Environment, tag: str) -> None:
 
 def kubernetes_tags(env: Environment) -> dict[str, str]:
     """Image name -> the exact tag that kubeadm will ask for."""
-    command = [gobuild.binary(env.cache, "kubeadm"), "config", "images", "list"]
-    listed = run([*command, "--kubernetes-version", versions.KUBERNETES]).stdout.split()
+    kubeadm = str(gobuild.binary(env.cache, "kubeadm"))
+    listed = run([kubeadm, "config", "images", "list", "--kubernetes-version", versions.KUBERNETES]).stdout.split()
     return {tag.rsplit(":", 1)[0].rsplit("/", 1)[-1]: tag for tag in listed}
 
 
@@ -131,8 +131,8 @@ def _fill_tree(env: Environment, tree: Path) -> None:
     """Lay out what goes over the Debian base."""
     source = gobuild.module_folder(gobuild.KIND_MODULE, versions.KIND)
     shutil.copytree(source / "images/base/files", tree, dirs_exist_ok=True, copy_function=shutil.copyfile)
-    for folder in ("usr/local/bin", "kind/bin"):
-        for script in (tree / folder).iterdir():
+    for scripts in ("usr/local/bin", "kind/bin"):
+        for script in (tree / scripts).iterdir():
             script.chmod(0o755)
     (tree / "kind/manifests").mkdir()
     (tree / "kind/manifests/default-storage.yaml").write_text(default_storage(source)[2])
@@ -165,9 +165,8 @@ def _commit(env: Environment, base: str, tree: Path, tag: str) -> None:
     """Run a container of the base, let containerd in it import the images, and make that the node image."""
     name = f"okitoki-node-build-{node_key()}"
     env.docker("rm", "--force", name, check=False)
-    env.docker(
-        "run", "--detach", "--name", name, "--privileged", "--network", "none", "--entrypoint", "sleep", base, "infinity"
-    )
+    options = ("--name", name, "--privileged", "--network=none", "--entrypoint=sleep")
+    env.docker("run", "--detach", *options, base, "infinity")
     try:
         env.docker("cp", f"{tree}/.", f"{name}:/")
         env.docker("exec", name, "sh", "/prepare.sh")

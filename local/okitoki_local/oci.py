@@ -124,11 +124,14 @@ def _compress(plain: Path, scratch: Path) -> Blob:
     whole = hashlib.sha256()
     packed = scratch / "packed"
     # No name and no time in the header: the same files always make the same image.
-    with plain.open("rb") as source, packed.open("wb") as raw:
-        with gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as target:
-            while piece := source.read(1 << 20):
-                whole.update(piece)
-                target.write(piece)
+    with (
+        plain.open("rb") as source,
+        packed.open("wb") as raw,
+        gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as target,
+    ):
+        while piece := source.read(1 << 20):
+            whole.update(piece)
+            target.write(piece)
     with packed.open("rb") as result:
         digest = hashlib.file_digest(result, "sha256").hexdigest()
     file = packed.rename(scratch / digest)

@@ -48,4 +48,4 @@ def rewrite(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     rewrite(sys.argv[1:])
-    os.execvp("runc", ["runc", *sys.argv[1:]])
+    os.execvp("runc", ["runc", *sys.argv[1:]])  # noqa: S606
