@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -55,5 +56,24 @@ IPv4 = Annotated[
 ]
 """An IPv4 address in dotted form."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
-"""A DNS label of at most 40 characters."""
+LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+
+def _label(value: str) -> str:
+    if not re.match(LABEL_PATTERN, value):
+        raise ValueError("must be lower-case letters, digits and -, such as sales or kyiv-1")
+    return value
+
+
+Name = Annotated[
+    str,
+    AfterValidator(_label),
+    Field(
+        min_length=1,
+        max_length=40,
+        json_schema_extra=rules(
+            (f"self.matches(r'{LABEL_PATTERN}')", "must be lower-case letters, digits and -, such as sales or kyiv-1")
+        ),
+    ),
+]
+"""A DNS label of at most 40 characters (RFC 1123)."""

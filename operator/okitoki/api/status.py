@@ -1,0 +1,84 @@
+"""Status of the resources: what `kubectl get` and `kubectl describe` show, and what programs wait for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from okitoki.api.common import Strict
+
+
+class StatusCondition(Strict):
+    """One aspect of the state (Kubernetes API conventions)."""
+
+    type: Annotated[str, Field(max_length=64)]
+    """What the condition is about."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Annotated[str, Field(max_length=128)]
+    """Why, as one stable word."""
+    message: Annotated[str, Field(max_length=4096)]
+    """Why, for a person; if something is wrong, how to mend it."""
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+    """The generation of the spec that was looked at."""
+    last_transition_time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the status last changed."""
+
+
+class ResourceStatus(Strict):
+    """What every resource reports."""
+
+    observed_generation: Annotated[int | None, Field(ge=0, json_schema_extra={"format": "int64"})] = None
+    """The generation of the spec that this status is about."""
+    conditions: Annotated[
+        list[StatusCondition] | None,
+        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+    ] = None
+    """State by aspect; `Ready` sums up."""
+
+
+class DatabaseStatus(Strict):
+    """The PostgreSQL cluster."""
+
+    primary: str | None = None
+    """Pod that takes writes."""
+    members: str | None = None
+    """Members in order (the primary, and standbys that stream) of those wanted, such as 3/3."""
+
+
+class AppStatus(Strict):
+    """The call-centre app."""
+
+    replicas: str | None = None
+    """Ready pods of those wanted, such as 2/2."""
+
+
+class TenantStatus(ResourceStatus):
+    """State of a Tenant."""
+
+    namespace: str | None = None
+    """The namespace that holds what the tenant runs."""
+    hosts: list[str] | None = None
+    """Host names, for SIP and HTTPS, one per region, home first."""
+    database: DatabaseStatus | None = None
+    """The PostgreSQL cluster."""
+    app: AppStatus | None = None
+    """The call-centre app."""
+    numbers: int | None = None
+    """Telephone numbers that the tenant has now."""
+
+
+class VoiceRegionStatus(ResourceStatus):
+    """State of a VoiceRegion."""
+
+    namespace: str | None = None
+    """The namespace that holds the edge."""
+    members: str | None = None
+    """Edge pods that are ready of those wanted, such as 2/2."""
+    holders: dict[str, str] | None = None
+    """Which pod holds each address now; keys sip, https, media-1, media-2."""
+    nodes: dict[str, str] | None = None
+    """Node of each edge pod."""
+    tenants: int | None = None
+    """Tenants that the region serves."""
