@@ -22,26 +22,36 @@ def parse_packages(text: str) -> list[str]:
     return sorted({word for line in text.splitlines() for word in line.split("#", 1)[0].split()})
 
 
-def base_key(packages: Iterable[str], suite: str) -> str:
+def base_key(packages: Iterable[str], suite: str, before: Path | None = None) -> str:
     """The hash of what a base is made from; the order of the packages doesn't matter."""
-    return key_of("base", versions.BASE_RECIPE, suite, sorted(set(packages)), LEFT_OUT, KEPT)
+    files = [] if before is None else sorted(file for file in before.rglob("*") if file.is_file())
+    contents = [[str(file.relative_to(before or file)), file.read_text()] for file in files]
+    return key_of("base", versions.BASE_RECIPE, suite, sorted(set(packages)), LEFT_OUT, KEPT, *contents)
 
 
-def tarball(cache: Path, name: str, packages: Iterable[str], suite: str) -> Path:
+def tarball(cache: Path, name: str, packages: Iterable[str], suite: str, before: Path | None = None) -> Path:
     """Where the base's root file system is, whether or not it has been made."""
-    return cache / "bases" / f"{name}-{base_key(packages, suite)}.tar"
+    return cache / "bases" / f"{name}-{base_key(packages, suite, before)}.tar"
 
 
-def ensure_base(env: Environment, name: str, packages: list[str], suite: str = versions.DEFAULT_SUITE) -> str:
+def ensure_base(
+    env: Environment,
+    name: str,
+    packages: list[str],
+    suite: str = versions.DEFAULT_SUITE,
+    before: Path | None = None,
+) -> str:
     """Make `okitoki/base-NAME:HASH` (also tagged `:local`) in the cluster's daemon and return that tag.
 
     Nothing is done when the daemon has it. A daemon that was made anew gets it from the tarball in the cache.
+    `before` is a folder with (text) files to be in place before the packages are installed: what the packages' scripts
+    and dpkg read.
     """
     image = f"okitoki/base-{name}"
-    tag = f"{image}:{base_key(packages, suite)}"
+    tag = f"{image}:{base_key(packages, suite, before)}"
     with system.locked(env.cache / "bases" / f"{name}.lock", f"making the base image {name}"):
         if not image_exists(env, tag):
-            archive = ensure_tarball(env.cache, name, packages, suite)
+            archive = ensure_tarball(env.cache, name, packages, suite, before)
             with step(f"importing {tag}"):
                 env.docker("import", "--change", f"ENV {PATH_VARIABLE}", "--change", "CMD bash", str(archive), tag)
         env.docker("tag", tag, f"{image}:local")
@@ -53,9 +63,9 @@ def image_exists(env: Environment, tag: str) -> bool:
     return env.docker("image", "ls", "--quiet", tag).strip() != ""
 
 
-def ensure_tarball(cache: Path, name: str, packages: list[str], suite: str) -> Path:
+def ensure_tarball(cache: Path, name: str, packages: list[str], suite: str, before: Path | None = None) -> Path:
     """The base's root file system as a tar file, made if the cache lacks it."""
-    target = tarball(cache, name, packages, suite)
+    target = tarball(cache, name, packages, suite, before)
     if target.exists():
         return target
     debs = cache / "apt" / suite
@@ -64,7 +74,7 @@ def ensure_tarball(cache: Path, name: str, packages: list[str], suite: str) -> P
     unfinished = target.with_suffix(".unfinished.tar")
     with step(f"making the base image {name} from {len(packages)} packages of Debian {suite}"):
         # TMPDIR: mmdebstrap unpacks there, and hard links to the cached packages need one file system.
-        system.run(mmdebstrap_command(unfinished, packages, suite, debs), env={"TMPDIR": str(cache / "tmp")})
+        system.run(mmdebstrap_command(unfinished, packages, suite, debs, before), env={"TMPDIR": str(cache / "tmp")})
     os.replace(unfinished, target)
     for old in target.parent.glob(f"{name}-*.tar"):
         if old != target:
@@ -72,7 +82,9 @@ def ensure_tarball(cache: Path, name: str, packages: list[str], suite: str) -> P
     return target
 
 
-def mmdebstrap_command(target: Path, packages: list[str], suite: str, debs: Path) -> list[str]:
+def mmdebstrap_command(
+    target: Path, packages: list[str], suite: str, debs: Path, before: Path | None = None
+) -> list[str]:
     """The mmdebstrap call: the smallest Debian with these packages, its downloads shared between runs."""
     archives = '"$1"/var/cache/apt/archives'
     command = ["nice", "-n", "5", "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--components=main"]
@@ -83,6 +95,8 @@ def mmdebstrap_command(target: Path, packages: list[str], suite: str, debs: Path
     command += [f"--customize-hook=cp -ln {archives}/*.deb '{debs}'/ 2>/dev/null || true"]
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
     command += [f"--dpkgopt=path-include={pattern}" for pattern in KEPT]
+    if before is not None:
+        command += [f"--essential-hook=cp -R '{before}'/. \"$1\"/"]
     command += [suite, str(target)]
     security = versions.DEBIAN_SECURITY_MIRROR
     return [

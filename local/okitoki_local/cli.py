@@ -24,6 +24,11 @@ def parser() -> argparse.ArgumentParser:
     base.add_argument("name")
     base.add_argument("--suite", default="trixie")
     base.add_argument("--packages-file", type=Path, required=True, help="package names; # starts a comment")
+    images = commands.add_parser("images", help="build the project's images that changed and load them into the nodes")
+    images.add_argument("names", nargs="*", metavar="NAME", help="all when none is named")
+    images.add_argument(
+        "--contexts", type=Path, metavar="FOLDER", help="only write build contexts, for another builder"
+    )
     run = commands.add_parser("run", help="run a command with the cluster's variables, in its network if it is up")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     return top
@@ -47,11 +52,24 @@ def _run(chosen: argparse.Namespace, env: Environment) -> int:
 
         load_images(env, chosen.images)
         return 0
+    if chosen.command == "images":
+        return _images(chosen, env)
     if chosen.command == "run":
         return env.run(chosen.words, inside=_is_up(env), check=False, capture=False).returncode
     from okitoki_local.bases import ensure_base, parse_packages
 
     print(ensure_base(env, chosen.name, parse_packages(chosen.packages_file.read_text()), chosen.suite))
+    return 0
+
+
+def _images(chosen: argparse.Namespace, env: Environment) -> int:
+    from okitoki_local import builder
+
+    if chosen.contexts is not None:
+        print("\n".join(map(str, builder.write_contexts(env, chosen.contexts, chosen.names))))
+        return 0
+    for name, reference in builder.build_images(env, chosen.names).items():
+        print(f"{name} {reference}")
     return 0
 
 
