@@ -1,0 +1,131 @@
+"""Watches this node and its peer once a second: what the guard says, whose calls the engines hold, whether Redis
+answers."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import redis.asyncio
+import redis.exceptions
+
+from okitoki_agents.edge.agent import media, status, store
+from okitoki_agents.edge.agent.status import Node, Peer
+from okitoki_agents.edge.facts import Facts
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+ANSWER_SECONDS = 1.5
+UNEQUAL_LOOKS = 5
+"""Looks in a row after which unequal call counts are believed: calls reach the standby through Redis, a moment
+later."""
+
+
+def redis_client(facts: Facts, address: str) -> redis.asyncio.Redis:
+    """Database 0 of the Redis at `address`, with time-outs that a frozen node cannot stretch."""
+    return redis.asyncio.Redis(
+        host=address,
+        port=facts.region.ports.redis,
+        db=0,
+        password=facts.redis_password,
+        decode_responses=True,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+    )
+
+
+class Pair:
+    """The two nodes of the region as this one sees them. Everything is from the last look; `run` looks."""
+
+    def __init__(self, facts: Facts, on_change: Callable[[], None]) -> None:
+        self._facts = facts
+        self._on_change = on_change
+        self._session: aiohttp.ClientSession | None = None
+        self._unequal_looks = 0
+        self._peer_redis: tuple[str, redis.asyncio.Redis] | None = None
+        self.own_redis = redis_client(facts, facts.node_ip)
+        self.own = Node()
+        self.guard_alive = False
+        self.peer_address: str | None = None
+        self.peer: Peer | None = None
+        self.unprotected = ["not looked yet"]
+
+    @property
+    def peer_redis(self) -> redis.asyncio.Redis | None:
+        """The peer's Redis, None while the peer is not known."""
+        return self._peer_redis[1] if self._peer_redis else None
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as self._session:
+            while True:
+                await self.look()
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """One look at both nodes."""
+        before = (self.own.holds, self.own.services, self.guard_alive, self.unprotected)
+        await self._follow_peer()
+        guard = status.parse_guard_status(store.read_json(self._facts.paths.status))
+        own_sessions, self.peer, own_redis, peer_redis = await asyncio.gather(
+            self._sessions(), self._look_at_peer(), _answers(self.own_redis), _answers(self.peer_redis)
+        )
+        self.own = Node(guard.holds, guard.services, own_sessions)
+        self.guard_alive = _alive(self._facts.paths.pid / "guard")
+        unequal: list[str] = []
+        if self.peer is not None and self.peer.answers:
+            unequal = status.unequal_sessions(self.own, self.peer.node)
+        self._unequal_looks = self._unequal_looks + 1 if unequal else 0
+        believed = unequal if self._unequal_looks >= UNEQUAL_LOOKS else []
+        self.unprotected = status.unprotected(self.own, self.peer, own_redis, peer_redis, believed)
+        if not self.guard_alive:
+            self.unprotected.append("the guard is not running")
+        if before != (self.own.holds, self.own.services, self.guard_alive, self.unprotected):
+            self._on_change()
+
+    async def _follow_peer(self) -> None:
+        if self._peer_redis is not None and self._peer_redis[0] != self.peer_address:
+            await self._peer_redis[1].aclose()
+            self._peer_redis = None
+        if self._peer_redis is None and self.peer_address is not None:
+            self._peer_redis = (self.peer_address, redis_client(self._facts, self.peer_address))
+
+    async def _sessions(self) -> dict[str, media.Sessions]:
+        found = {}
+        for engine, port in zip(("1", "2"), self._facts.region.ports.cli, strict=True):
+            try:
+                found[engine] = await media.sessions(port)
+            except media.MediaError as error:
+                log.debug("rtpengine-%s: %s", engine, error)
+        return found
+
+    async def _look_at_peer(self) -> Peer | None:
+        address = self.peer_address
+        if address is None or self._session is None:
+            return None
+        try:
+            async with self._session.get(f"http://{address}:{self._facts.region.ports.agent}/node") as response:
+                node, ready = status.parse_node_document(await response.json())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.debug("peer %s: %s %s", address, type(error).__name__, error)
+            return Peer(address, answers=False, ready=False, node=Node())
+        return Peer(address, answers=True, ready=ready, node=node)
+
+
+async def _answers(client: redis.asyncio.Redis | None) -> bool:
+    if client is None:
+        return False
+    try:
+        return bool(await client.ping())
+    except (redis.exceptions.RedisError, OSError, TimeoutError):
+        return False
+
+
+def _alive(pid_file: Path) -> bool:
+    """Whether the process of a pid file lives; all containers of the pod share one pid namespace."""
+    try:
+        return Path(f"/proc/{int(pid_file.read_text())}").exists()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,138 @@
+"""What this node reports of itself, and whether the loss of one node would cost no call. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from okitoki_agents.edge.agent.media import Sessions
+from okitoki_agents.edge.facts import SERVICES
+
+ANNOTATION = "platform.oki-toki.net/edge-status"
+HOLDS_SIP_LABEL = "platform.oki-toki.net/holds-sip"
+HOLDABLE = ("sip", "https", "media-1", "media-2")
+SESSIONS_TOLERANCE = 2
+"""Calls that start or end between two looks."""
+SESSIONS_TOLERANCE_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of the pair. sessions: by engine, "1" and "2"; an engine that does not answer is missing."""
+
+    holds: tuple[str, ...] = ()
+    services: Mapping[str, str] = field(default_factory=dict)
+    sessions: Mapping[str, Sessions] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The other node as this one sees it now."""
+
+    address: str
+    answers: bool
+    ready: bool
+    node: Node
+
+
+def parse_guard_status(document: Any) -> Node:
+    """Holdings and services of the guard's status.json; a node without both when it is not of its form."""
+    if not isinstance(document, Mapping):
+        return Node()
+    holds, services = document.get("holds"), document.get("services")
+    if not isinstance(holds, list) or not isinstance(services, Mapping):
+        return Node()
+    return Node(
+        holds=tuple(name for name in HOLDABLE if name in holds),
+        services={str(name): str(state) for name, state in services.items()},
+    )
+
+
+def node_document(node: Node, ready: bool) -> dict[str, Any]:
+    """What this node tells its peer."""
+    return {
+        "ready": ready,
+        "holds": list(node.holds),
+        "services": dict(node.services),
+        "sessions": {name: {"own": counts.own, "foreign": counts.foreign} for name, counts in node.sessions.items()},
+    }
+
+
+def parse_node_document(document: Any) -> tuple[Node, bool]:
+    """The peer's `node_document`. Raises ValueError, KeyError, TypeError when it is not one."""
+    node = parse_guard_status(document)
+    sessions = {
+        str(name): Sessions(own=int(counts["own"]), foreign=int(counts["foreign"]))
+        for name, counts in document["sessions"].items()
+    }
+    return Node(node.holds, node.services, sessions), bool(document["ready"])
+
+
+def unready(node: Node, guard_alive: bool, routes_published: bool, haproxy_error: str | None) -> list[str]:
+    """Why this node could not take all addresses now; empty: it is ready."""
+    reasons = [
+        f"{name} is {node.services.get(name, 'unknown')}" for name in SERVICES if node.services.get(name) != "ok"
+    ]
+    if not guard_alive:
+        reasons.append("the guard is not running")
+    if not routes_published:
+        reasons.append("Kamailio has not loaded the routes")
+    if haproxy_error is not None:
+        reasons.append(f"HAProxy: {haproxy_error.splitlines()[0][:200]}")
+    return reasons
+
+
+def unequal_sessions(own: Node, peer: Node) -> list[str]:
+    """Engines whose standby does not hold the calls of the active one, in words.
+
+    The engine with the address counts its calls as own, its twin counts the same ones as foreign (they come by Redis).
+    """
+    found = []
+    for engine in ("1", "2"):
+        here, there = own.sessions.get(engine), peer.sessions.get(engine)
+        if here is None or there is None:
+            found.append(f"rtpengine-{engine} does not tell its calls")
+            continue
+        active_here = f"media-{engine}" in own.holds
+        active, standby = (here.own, there.foreign) if active_here else (there.own, here.foreign)
+        if abs(active - standby) > max(SESSIONS_TOLERANCE, SESSIONS_TOLERANCE_SHARE * max(active, standby)):
+            found.append(f"media-{engine}: {active} calls, {standby} of them known to the standby")
+    return found
+
+
+def unprotected(
+    own: Node, peer: Peer | None, own_redis: bool, peer_redis: bool, sessions_unequal: list[str]
+) -> list[str]:
+    """Why the loss of the node that carries calls would cost some; empty: protected."""
+    reasons = [f"{name} is {own.services.get(name, 'unknown')}" for name in SERVICES if own.services.get(name) != "ok"]
+    if not own_redis:
+        reasons.append("Redis of this node does not answer")
+    if peer is None:
+        return [*reasons, "the peer is not known"]
+    if not peer.answers:
+        return [*reasons, f"the peer's agent at {peer.address} does not answer"]
+    if not peer.ready:
+        reasons.append(f"the peer at {peer.address} is not ready")
+    if not peer_redis:
+        reasons.append("Redis of the peer does not answer")
+    return reasons + sessions_unequal
+
+
+def annotation(
+    node: Node, peer: str | None, unprotected_because: list[str], routes: Mapping[str, str | None], dead_letters: int
+) -> dict[str, Any]:
+    """The document of the pod's annotation `platform.oki-toki.net/edge-status`; nothing in it changes at rest."""
+    return {
+        "holds": list(node.holds),
+        "services": dict(sorted(node.services.items())),
+        "peer": peer,
+        "protected": not unprotected_because,
+        "unprotectedBecause": [reason for reason in unprotected_because if not reason.startswith("media-")]
+        # Counts change all the time; the annotation says which engine only.
+        + [
+            f"{reason.split(':')[0]}: the standby lacks calls"
+            for reason in unprotected_because
+            if reason.startswith("media-")
+        ],
+        "routes": dict(sorted(routes.items())),
+        "deadLetters": dead_letters,
+    }
