@@ -1,1 +1,1 @@
-"""The call-centre application of one tenant."""
+"""The call-centre app of one tenant: HTTPS API in front of its PostgreSQL cluster."""
