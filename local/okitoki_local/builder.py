@@ -26,11 +26,12 @@ NOT_ON_NODES = {"phones"}
 
 @dataclass(frozen=True)
 class Plan:
-    """One image to have: its recipe, its base and Python packages, and the reference that follows from them."""
+    """One image to have, copied to a build context: editors may go on writing to the checkout."""
 
     recipe: Recipe
     base: str
     python: wheels.Locked | None
+    context: Path
     reference: str
 
 
@@ -39,9 +40,11 @@ def build_images(env: Environment, wanted: Sequence[str] = ()) -> dict[str, str]
 
     Returns name -> reference of the images wanted. An unknown name is an error that lists the known ones.
     """
-    chosen = list(dict.fromkeys(wanted)) or recipes.names(ROOT)
-    with locked(env.state / "images.lock", "building images"):
-        plans = {name: plan(env, recipes.read(ROOT, name)) for name in chosen}
+    chosen = [recipes.read(ROOT, name) for name in dict.fromkeys(wanted or recipes.names(ROOT))]
+    machine = machine_of(env)
+    found = {recipe.base: base_of(env, recipe) for recipe in chosen}
+    with locked(env.state / "images.lock", "building images"), tempfile.TemporaryDirectory(dir=_scratch(env)) as folder:
+        plans = {recipe.name: plan(env, recipe, found[recipe.base], machine, Path(folder)) for recipe in chosen}
         references = {name: planned.reference for name, planned in plans.items()}
         missing = recipes.changed(references, present(env))
         if missing.keys() != references.keys():
@@ -53,18 +56,14 @@ def build_images(env: Environment, wanted: Sequence[str] = ()) -> dict[str, str]
     return references
 
 
-def plan(env: Environment, recipe: Recipe) -> Plan:
-    """What the image would be made from now. Makes the base where there is no registry; builds nothing else."""
-    machine = machine_of(env)
+def plan(env: Environment, recipe: Recipe, base: str, machine: str, scratch: Path) -> Plan:
+    """Copy what the image is made from and name the image after it; nothing is downloaded."""
+    context = scratch / recipe.name
+    recipes.copy_sources(ROOT, recipe, context)
     python = wheels.locked(ROOT, env.cache, recipe.group, machine) if recipe.group else None
-    base = base_of(env, recipe)
-    return Plan(recipe, base, python, reference_of(ROOT, recipe, f"{base} {machine}", python))
-
-
-def reference_of(root: Path, recipe: Recipe, base: str, python: wheels.Locked | None) -> str:
-    """The image's name and tag; `root` is the repository or a context made from it."""
     requirements = python.requirements if python else ""
-    return f"okitoki/{recipe.name}:{recipes.key(root, recipe, base, requirements, project_version())}"
+    key = recipes.key(context, recipe, f"{base} {machine}", requirements, project_version())
+    return Plan(recipe, base, python, context, f"okitoki/{recipe.name}:{key}")
 
 
 def base_of(env: Environment, recipe: Recipe) -> str:
@@ -77,25 +76,20 @@ def base_of(env: Environment, recipe: Recipe) -> str:
 
 
 def build(env: Environment, planned: Plan) -> None:
-    """Build one image from a context made for it."""
-    with step(f"building {planned.reference}"), tempfile.TemporaryDirectory(dir=_scratch(env)) as folder:
-        write_context(planned, Path(folder))
-        copied = reference_of(Path(folder), planned.recipe, f"{planned.base} {machine_of(env)}", planned.python)
-        if copied != planned.reference:
-            raise LocalClusterError(
-                f"files of the image {planned.recipe.name} changed while they were copied: run again"
-            )
+    """Build one image from its context."""
+    with step(f"building {planned.reference}"):
+        add_wheels(planned)
         options = ["--build-arg", f"BASE={planned.base}", "--build-arg", f"VERSION={project_version()}"]
         if env.private:
             options += ["--network", "none"]  # there is none; said here, a step that wants one fails at once
-        dockerfile = str(Path(folder) / planned.recipe.dockerfile)
-        env.docker("build", "--tag", planned.reference, *options, "--file", dockerfile, folder)
+        dockerfile = str(planned.context / planned.recipe.dockerfile)
+        env.docker("build", "--tag", planned.reference, *options, "--file", dockerfile, str(planned.context))
 
 
-def write_context(planned: Plan, target: Path) -> None:
-    """The image's build context, wheels included, in an empty folder."""
-    folder = wheels.ensure_wheels(planned.python) if planned.python else None
-    recipes.write_context(ROOT, planned.recipe, folder, target)
+def add_wheels(planned: Plan) -> None:
+    """Complete the context with the image's Python packages."""
+    if planned.python is not None:
+        recipes.copy_wheels(wheels.ensure_wheels(planned.python), planned.python.group, planned.context)
 
 
 def write_contexts(env: Environment, target: Path, wanted: Sequence[str] = ()) -> list[Path]:
@@ -106,14 +100,11 @@ def write_contexts(env: Environment, target: Path, wanted: Sequence[str] = ()) -
     made: list[Path] = []
     machine = wheels.MACHINES.get(platform.machine(), platform.machine())
     for name in wanted or recipes.names(ROOT):
-        recipe = recipes.read(ROOT, name)
-        folder = target / name
-        if folder.exists() and any(folder.iterdir()):
-            raise LocalClusterError(f"{folder} is not empty: remove it or name another folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        python = wheels.locked(ROOT, env.cache, recipe.group, machine) if recipe.group else None
-        write_context(Plan(recipe, STOCK_BASE, python, ""), folder)
-        made.append(folder)
+        if (target / name).exists():
+            raise LocalClusterError(f"{target / name} is there already: remove it or name another folder")
+        planned = plan(env, recipes.read(ROOT, name), STOCK_BASE, machine, target)
+        add_wheels(planned)
+        made.append(planned.context)
     return made
 
 

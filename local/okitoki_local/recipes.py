@@ -119,20 +119,25 @@ def key(root: Path, recipe: Recipe, base: str, requirements: str, version: str) 
     return key_of("image", files, base, requirements, version)
 
 
-def write_context(root: Path, recipe: Recipe, wheels: Path | None, target: Path) -> None:
-    """Lay out the build context in an empty folder, with modes that don't depend on the checkout's umask.
-
-    `wheels` is the folder of the group's requirements and wheels.
-    """
+def copy_sources(root: Path, recipe: Recipe, target: Path) -> None:
+    """Copy the image's files into a folder that is not there yet, with modes that don't depend on the umask."""
     for file in files_of(root, recipe):
         destination = target / file
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / file, destination)
         destination.chmod(0o755 if _is_executable(root / file) else 0o644)
-    if recipe.group is not None and wheels is not None:
-        shutil.copytree(wheels, target / WHEELS / recipe.group)
-        for file in (target / WHEELS / recipe.group).iterdir():
-            file.chmod(0o644)
+    _open_folders(target)
+
+
+def copy_wheels(wheels: Path, group: str, target: Path) -> None:
+    """Copy a folder of requirements and wheels to where the Dockerfiles look for those of the group."""
+    shutil.copytree(wheels, target / WHEELS / group, copy_function=shutil.copyfile)
+    for file in (target / WHEELS / group).iterdir():
+        file.chmod(0o644)
+    _open_folders(target / WHEELS)
+
+
+def _open_folders(target: Path) -> None:
     for folder, _, _ in os.walk(target):
         # What a Dockerfile copies must be readable for the image's user.
         os.chmod(folder, 0o755)  # noqa: S103
