@@ -68,9 +68,24 @@ class Paths:
         return self.data / "kamailio"
 
     @property
+    def haproxy_config(self) -> Path:
+        """Written by the agent, which knows tenants and back ends."""
+        return self.data / "haproxy" / "haproxy.cfg"
+
+    @property
     def haproxy_stats(self) -> Path:
-        """Stats socket of HAProxy; the agent's haproxy.cfg declares it."""
-        return self.run / "haproxy" / "stats.sock"
+        """Command socket of HAProxy's worker; the names in this folder are the agent's (`haproxy_config.Files`)."""
+        return self.run / "haproxy" / "haproxy.sock"
+
+    @property
+    def haproxy_health(self) -> Path:
+        """Unix socket on which HAProxy's worker answers HTTP 200."""
+        return self.haproxy_stats.with_name("haproxy-health.sock")
+
+    @property
+    def haproxy_master(self) -> Path:
+        """Command socket of HAProxy's master process."""
+        return self.haproxy_stats.with_name("haproxy-master.sock")
 
     @property
     def peer(self) -> Path:

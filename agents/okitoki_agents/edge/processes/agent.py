@@ -1,15 +1,12 @@
-"""The agent, in this process."""
+"""The edge agent (Python, no exec)."""
 
 from __future__ import annotations
 
-import os
-
 from okitoki_agents.edge.agent import main
 from okitoki_agents.edge.facts import Facts
+from okitoki_agents.edge.processes.become import write_pid
 
 
 def run(facts: Facts, name: str) -> None:
-    """Run the agent until it is told to end."""
-    facts.paths.pid.mkdir(parents=True, exist_ok=True)
-    (facts.paths.pid / name).write_text(str(os.getpid()))
+    write_pid(facts.paths, name)
     main.run(facts)

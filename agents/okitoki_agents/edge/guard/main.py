@@ -1,0 +1,199 @@
+"""The guard: one loop that looks every 150 ms, and is woken at once by a death or an address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from okitoki_agents.edge import network, render
+from okitoki_agents.edge.facts import Facts
+from okitoki_agents.edge.guard import leases, probes
+from okitoki_agents.edge.guard.engine import Engine
+from okitoki_agents.edge.guard.leases import Leases
+from okitoki_agents.edge.guard.netfilter import Table
+from okitoki_agents.edge.guard.peer import Peer, RedisPing
+from okitoki_agents.edge.guard.processes import Watch
+from okitoki_agents.edge.guard.service import Service
+
+log = logging.getLogger(__name__)
+
+TICK = 0.15
+PEER_EVERY = 1.0
+DRAIN_BY_VRRP = 2.0
+"""Seconds that keepalived has to give the addresses away, before they are taken from it."""
+
+
+def run(facts: Facts) -> None:
+    """Until SIGTERM or SIGINT; then the addresses are given away."""
+    asyncio.run(Guard(facts).run())
+
+
+class Guard:
+    """Puts the parts together; decisions are in them."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._paths = facts.paths
+        region = facts.region
+        _, self._interface = network.interface_of(facts.node_ip)
+        self._leases = Leases({address.ip: address.name for address in region.addresses}, self._address_changed)
+        self._engines = {f"media-{number}": Engine(facts, number) for number in (1, 2)}
+        self._redis_ok = False
+        self._status = ""
+        self._drain_began: float | None = None
+        self._stop = asyncio.Event()
+        self._redis = Watch(self._paths.pid / "redis", self._redis_changed, self._redis_changed)
+        self._keepalived = Watch(self._paths.pid / "keepalived", self._publish, self._keepalived_died)
+        self._vrrp = Watch(self._paths.run / "keepalived-vrrp.pid", self._publish, self._keepalived_died)
+        self._table = Table(f"okitoki-{region.name}")
+        self._peer = Peer(facts, self._table, self._interface, self._keepalived, self._reclaim)
+        self._own_redis = RedisPing(facts.node_ip, facts)
+        self._services = self._make_services()
+
+    def _make_services(self) -> list[Service]:
+        region, ports = self._facts.region, self._facts.region.ports
+
+        def always() -> bool:
+            return True
+
+        def sip_target() -> tuple[str, int]:
+            # The public socket has workers of its own; only the holder of the address can reach it.
+            if "sip" in self._leases.held:
+                return region.sip, ports.sip
+            return self._facts.node_ip, ports.dmq
+
+        def service(name: str, probe: probes.Probe, settle: float, ready: Callable[[], bool] = always) -> Service:
+            return Service(self._paths, name, probe, settle, ready, self._publish)
+
+        return [
+            service("kamailio", probes.sip_options(self._facts.node_ip, sip_target), 0.3),
+            *(
+                # Its calls come from the peer's Redis after it has begun to answer.
+                service(f"rtpengine-{n}", probes.ng_ping(ports.ng[n - 1]), 1.0, self._engine_settled(n))
+                for n in (1, 2)
+            ),
+            service("haproxy", probes.HttpProbe(self._paths.haproxy_health), 0.3),
+        ]
+
+    def _engine_settled(self, number: int) -> Callable[[], bool]:
+        return lambda: self._engines[f"media-{number}"].settled
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._begin_drain, "the guard is told to end")
+        for path in (self._paths.draining, self._paths.drained):
+            path.unlink(missing_ok=True)
+        self._peer.install()
+        self._keepalived.poll()
+        if self._keepalived.pid is None:
+            network.remove(address.ip for address in self._facts.region.addresses)
+        self._leases.start()
+        self._publish()
+        tasks = [
+            loop.create_task(self._every(TICK, self._look)),
+            loop.create_task(self._every(leases.RENEW_EVERY, self._vouch)),
+            loop.create_task(self._every(PEER_EVERY, self._look_far)),
+        ]
+        await self._stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _every(self, seconds: float, action: Callable[[], Any]) -> None:
+        """Nothing that goes wrong in one look may end the guard."""
+        while True:
+            began = time.monotonic()
+            try:
+                result = action()
+                if asyncio.iscoroutine(result):
+                    await result
+            except Exception:
+                log.exception("%s", getattr(action, "__name__", action))
+            await asyncio.sleep(max(0.01, seconds - (time.monotonic() - began)))
+
+    def _look(self) -> None:
+        for watch in (self._redis, self._keepalived, self._vrrp):
+            watch.poll()
+        for service in self._services:
+            service.tick()
+        if self._leases.held and not (self._keepalived.runs() and self._vrrp.runs()):
+            self._leases.drop_all("keepalived does not run")
+        if self._paths.draining.exists():
+            self._begin_drain("asked to")
+        if self._drain_began is not None:
+            self._drain()
+
+    def _vouch(self) -> None:
+        if self._keepalived.runs() and self._vrrp.runs():
+            self._leases.renew()
+
+    async def _look_far(self) -> None:
+        await self._peer.follow()
+        ok = self._redis.runs() and await self._own_redis.ask()
+        if ok and not self._redis_ok:
+            # What it holds may be older than the calls.
+            self._reclaim()
+        if ok != self._redis_ok:
+            self._redis_ok = ok
+            self._publish()
+
+    def _redis_changed(self) -> None:
+        self._redis_ok = False
+        self._publish()
+
+    def _keepalived_died(self) -> None:
+        self._leases.drop_all("keepalived died")
+        self._publish()
+
+    def _address_changed(self, name: str, held: bool) -> None:
+        log.info("%s %s", name, "has come" if held else "has gone")
+        if engine := self._engines.get(name):
+            if held:
+                engine.own(lambda: name in self._leases.held)
+            else:
+                engine.disown(lambda: name not in self._leases.held)
+        self._publish()
+
+    def _reclaim(self) -> None:
+        """The own Redis or the peer is back: write what this node owns, so that the peer has it."""
+        for name, engine in self._engines.items():
+            if name in self._leases.held:
+                engine.own(lambda name=name: name in self._leases.held)  # type: ignore[misc]
+
+    def _begin_drain(self, reason: str) -> None:
+        if self._drain_began is None:
+            log.info("giving all addresses away: %s", reason)
+            self._drain_began = time.monotonic()
+            self._stopping = reason != "asked to"
+            for service in self._services:
+                service.withhold()
+            self._drain()
+        elif reason != "asked to":
+            self._stopping = True
+
+    def _drain(self) -> None:
+        assert self._drain_began is not None
+        if self._leases.held and time.monotonic() - self._drain_began > DRAIN_BY_VRRP:
+            self._leases.drop_all("keepalived has not given it away")
+        if not self._leases.held:
+            self._paths.drained.touch()
+            if self._stopping:
+                self._stop.set()
+
+    def _publish(self) -> None:
+        """status.json, on change, whole."""
+        services = {service.name: str(service.health.state) for service in self._services}
+        services["redis"] = "ok" if self._redis_ok else "starting" if self._redis.pid else "down"
+        services["keepalived"] = "ok" if self._keepalived.runs() and self._vrrp.runs() else "down"
+        status = json.dumps({"holds": sorted(self._leases.held), "services": services})
+        if status != self._status:
+            with contextlib.suppress(OSError):
+                render.install(self._paths.status, status)
+                self._status = status

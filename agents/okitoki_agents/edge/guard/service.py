@@ -1,0 +1,102 @@
+"""One service of the node: its process, its probe, its health, and the track file that keepalived reads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+from okitoki_agents.edge.facts import Paths
+from okitoki_agents.edge.guard import health
+from okitoki_agents.edge.guard.health import Health, State
+from okitoki_agents.edge.guard.probes import Probe
+from okitoki_agents.edge.guard.processes import Watch
+
+log = logging.getLogger(__name__)
+
+
+class TrackFile:
+    """0 good, 1 fault (keepalived.conf(5), track_file). Written in place: a byte, so keepalived never reads half of it."""
+
+    def __init__(self, paths: Paths, service: str) -> None:
+        paths.track.mkdir(parents=True, exist_ok=True)
+        self._path = paths.track / service
+        self.value = 1
+        try:
+            self.value = int(self._path.read_text())
+        except (OSError, ValueError):
+            self._write(1)
+
+    def set(self, value: int) -> None:
+        if value != self.value:
+            self._write(value)
+
+    def _write(self, value: int) -> None:
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, b"%d\n" % value)
+        finally:
+            os.close(handle)
+        self.value = value
+
+
+class Service:
+    """`settle`: seconds of answers before it counts as good. `ready`: a further condition for that."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        name: str,
+        probe: Probe,
+        settle: float,
+        ready: Callable[[], bool],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.name, self.probe, self._settle, self._ready, self._on_change = name, probe, settle, ready, on_change
+        self.track = TrackFile(paths, name)
+        self.watch = Watch(paths.pid / name, self._started, self._died)
+        self.health = Health()
+        self._adopt = self.track.value == 0
+        self._withheld = False
+
+    def tick(self) -> None:
+        """Ask the service, and judge its answer to the question before."""
+        self.watch.poll()
+        if self.watch.pid is None:
+            self._become(self.health)
+            return
+        answered, now = self.probe.ask(), time.monotonic()
+        if answered:
+            self._become(health.answered(self.health, now, self._settle))
+        else:
+            self._become(health.missed(self.health, now))
+        if health.must_be_killed(self.health, now):
+            log.error("%s is %s for too long: killed", self.name, self.health.state)
+            self.watch.kill()
+
+    def withhold(self) -> None:
+        """Give the address away for good, whatever the service's health."""
+        self._withheld = True
+        self._become(self.health)
+
+    def _started(self) -> None:
+        now = time.monotonic()
+        if self._adopt:
+            # The guard has restarted beside a service that was good.
+            self._become(Health(State.OK, now, now))
+        else:
+            self._become(health.started(now))
+        self._adopt = False
+
+    def _died(self) -> None:
+        self.probe.close()
+        self._become(health.ended(time.monotonic()))
+
+    def _become(self, new: Health) -> None:
+        before, self.health = self.health, new
+        good = new.state is State.OK and not self._withheld and (self.track.value == 0 or self._ready())
+        self.track.set(0 if good else 1)
+        if new.state is not before.state:
+            log.info("%s: %s -> %s", self.name, before.state, new.state)
+            self._on_change()

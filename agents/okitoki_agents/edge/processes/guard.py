@@ -1,0 +1,12 @@
+"""The guard (Python, no exec)."""
+
+from __future__ import annotations
+
+from okitoki_agents.edge.facts import Facts
+from okitoki_agents.edge.guard import main
+from okitoki_agents.edge.processes.become import write_pid
+
+
+def run(facts: Facts, name: str) -> None:
+    write_pid(facts.paths, name)
+    main.run(facts)

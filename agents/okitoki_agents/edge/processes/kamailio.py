@@ -1,0 +1,19 @@
+"""Kamailio: starts with the routes that are on disk, whoever else is alive."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from okitoki_agents.edge import render
+from okitoki_agents.edge.facts import Facts
+from okitoki_agents.edge.kamailio import ensure_tables
+from okitoki_agents.edge.processes.become import become
+
+
+def run(facts: Facts, name: str) -> NoReturn:
+    ensure_tables(facts.paths)
+    run_dir = facts.paths.kamailio_rpc.parent
+    run_dir.mkdir(parents=True, exist_ok=True)
+    config = facts.paths.conf / "kamailio.cfg"
+    render.install(config, render.kamailio(facts))
+    become(facts.paths, name, "kamailio", "-DD", "-E", "-f", str(config), "-Y", str(run_dir), "-m", "128", "-M", "8")

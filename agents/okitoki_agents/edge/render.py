@@ -1,0 +1,91 @@
+"""Configuration files from the facts: each function returns a file's text, `install` puts it where the process reads it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from okitoki_agents.edge.facts import Facts
+from okitoki_agents.edge.kamailio import TABLES
+
+_HOME_PRIORITY, _AWAY_PRIORITY = 150, 100
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    undefined=jinja2.StrictUndefined,
+    autoescape=False,  # noqa: S701 - not HTML
+    keep_trailing_newline=True,
+)
+
+
+def _render(template: str, facts: Facts, **values: Any) -> str:
+    return _ENVIRONMENT.get_template(template).render(facts=facts, region=facts.region, paths=facts.paths, **values)
+
+
+def redis(facts: Facts) -> str:
+    return _render("redis.conf.j2", facts)
+
+
+def rtpengine(facts: Facts, number: int) -> str:
+    """`number`: 1 or 2, the media address; also the number of its Redis database."""
+    index = number - 1
+    return _render(
+        "rtpengine.conf.j2",
+        facts,
+        number=number,
+        address=facts.region.media[index],
+        ng_port=facts.region.ports.ng[index],
+        cli_port=facts.region.ports.cli[index],
+    )
+
+
+def kamailio(facts: Facts) -> str:
+    hosts = [host for carrier in facts.region.carriers for host in carrier.hosts]
+    return _render("kamailio.cfg.j2", facts, tables=TABLES, carrier_hosts=hosts)
+
+
+def keepalived(facts: Facts, interface: str, peer: str) -> str:
+    """`peer`: the other node's address, or empty while none is known.
+
+    Without a peer the adverts go to the peer's alias, which leads nowhere: an empty list would make them multicast.
+    """
+    return _render(
+        "keepalived.conf.j2",
+        facts,
+        interface=interface,
+        peer=peer or facts.region.peer_alias,
+        priorities=priorities(facts),
+        advert_interval=f"{facts.region.advert_interval_ms / 1000:g}",
+    )
+
+
+def priorities(facts: Facts) -> dict[str, int]:
+    """VRRP priority by address: SIP and the first media address are at home on the first node, the others on the second."""
+    home = {"sip": 0, "media-1": 0, "https": 1, "media-2": 1}
+    return {name: _HOME_PRIORITY if home[name] == facts.ordinal % 2 else _AWAY_PRIORITY for name in home}
+
+
+def nftables(facts: Facts, peer: str) -> str:
+    """The guard's table; `peer` as for `keepalived`."""
+    return _render("nftables.nft.j2", facts, peer=peer)
+
+
+def peer_of(facts: Facts) -> str:
+    """The peer's address as the agent last wrote it, or empty."""
+    try:
+        return facts.paths.peer.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def install(path: Path, text: str) -> None:
+    """Write atomically, readable by root only: most of these hold the Redis password."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    os.replace(temporary, path)
