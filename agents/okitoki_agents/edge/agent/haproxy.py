@@ -109,7 +109,6 @@ class Haproxy:
         process = await asyncio.create_subprocess_exec(
             self._binary,
             "-c",
-            "-q",
             "-f",
             str(self._files.candidate),
             stdin=asyncio.subprocess.DEVNULL,

@@ -67,17 +67,17 @@ class Files:
     @property
     def stats_socket(self) -> Path:
         """The worker's command socket."""
-        return self.run / "stats.sock"
+        return self.run / "haproxy.sock"
 
     @property
     def master_socket(self) -> Path:
         """The master's command socket (`haproxy -S`)."""
-        return self.run / "master.sock"
+        return self.run / "haproxy-master.sock"
 
     @property
     def health_socket(self) -> Path:
         """Answers HTTP 200 while the worker lives."""
-        return self.run / "health.sock"
+        return self.run / "haproxy-health.sock"
 
     @property
     def server_state(self) -> Path:
