@@ -1,1 +1,1 @@
-"""Load, its ledger, and the verdict on what was acknowledged."""
+"""Load whose result can be judged: intents are durable before they are sent, outcomes honest, gaps measured."""

@@ -1,0 +1,169 @@
+"""`python -m okitoki_load write|verify|records|provision --config FILE --out DIR`.
+
+`write` follows its schedule until SIGTERM, then waits for what is in flight. `verify` exits with 0 when valid, 1 when
+not, 3 when undecided. All commands exit with 2 on a bad configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from okitoki_load import checker, ledger
+from okitoki_load.client import Api, ApiError
+from okitoki_load.provision import provision
+from okitoki_load.recorder import Schedule
+from okitoki_load.writer import DEADLINE_SECONDS, Writer
+
+EXIT_CODES = {checker.VALID: 0, checker.INVALID: 1, checker.UNDECIDED: 3}
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; says which field and what it should be."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One tenant, one run. `key` is an API key of the tenant."""
+
+    address: str
+    host: str
+    ca: str
+    key: str = field(repr=False)
+    port: int = 443
+    run: str = ""
+    writer: str = "writer-1"
+    number: str = ""
+    per_second: float = 20.0
+    seconds: float | None = None
+    deadline: float = DEADLINE_SECONDS
+    seed: int = 1
+    since: str = ""
+    ledgers: list[str] = field(default_factory=list)
+    queues: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path, needed: tuple[str, ...]) -> Config:
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: must be a JSON object")
+        known = cls.__dataclass_fields__
+        if unknown := sorted(set(values) - set(known)):
+            raise ConfigError(f"{path}: {unknown[0]}: unknown field; known are {', '.join(sorted(known))}")
+        for name in ("address", "host", "ca", "key", *needed):
+            if not values.get(name):
+                raise ConfigError(f"{path}: {name}: missing or empty")
+        return cls(**values)
+
+    def api(self) -> Api:
+        return Api(address=self.address, host=self.host, port=self.port, ca=Path(self.ca), key=self.key)
+
+
+async def write(config: Config, out: Path) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    clock = ledger.Clock()
+    book = ledger.Ledger(out / "ledger.jsonl")
+    schedule = Schedule(config.per_second, clock)
+    begun = clock.now()
+    async with config.api() as api:
+        writer = Writer(
+            api, book, run=config.run, name=config.writer, number=config.number, clock=clock, seed=config.seed,
+            deadline=config.deadline,
+        )  # fmt: skip
+        print("ready: writing", flush=True)
+        await writer.write(schedule, stop, config.seconds)
+    await book.close()
+    summary = {"begun": begun, "ended": clock.now(), "lateStarts": schedule.late, "missedStarts": writer.missed,
+               "worstDelay": round(schedule.worst_delay, 4)}  # fmt: skip
+    save(out / "summary.json", summary)
+    return 0
+
+
+async def fetch(config: Config) -> list[dict[str, Any]]:
+    async with config.api() as api:
+        return [record async for record in api.records(config.since)]
+
+
+async def records(config: Config, out: Path) -> int:
+    """All call records from a time on, into records.json."""
+    found = await fetch(config)
+    save(out / "records.json", found)
+    print(f"{len(found)} records", flush=True)
+    return 0
+
+
+async def verify(config: Config, out: Path) -> int:
+    """Read back and check, into verdict.json."""
+    operations = ledger.read(Path(path) for path in config.ledgers)
+    verdict = checker.check(operations, checker.of_run(await fetch(config), config.run))
+    save(out / "verdict.json", verdict.as_json())
+    print(
+        f"{verdict.state}: {verdict.acknowledged} acknowledged, {len(verdict.lost)} lost,"
+        f" {len(verdict.phantom)} phantom, {len(verdict.duplicates)} duplicates, {len(verdict.altered)} altered,"
+        f" {verdict.unknown} unknown",
+        flush=True,
+    )
+    return EXIT_CODES[verdict.state]
+
+
+async def provide(config: Config, out: Path) -> int:
+    """Agents and queues; the agents' secrets into secrets.json, which only its owner may read."""
+    async with config.api() as api:
+        secrets = await provision(api, config.queues)
+    save(out / "secrets.json", secrets, mode=0o600)
+    print(f"{len(secrets)} agents in {len(config.queues)} queues", flush=True)
+    return 0
+
+
+def save(path: Path, value: Any, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+COMMANDS = {
+    "write": (write, ("run", "writer", "number")),
+    "verify": (verify, ("run", "since", "ledgers")),
+    "records": (records, ("since",)),
+    "provision": (provide, ("queues",)),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="okitoki_load", description="API clients with an honest ledger.")
+    parser.add_argument("command", choices=sorted(COMMANDS))
+    parser.add_argument("--config", type=Path, required=True, help="a JSON file; see Config")
+    parser.add_argument("--out", type=Path, required=True, help="a folder for the results")
+    given = parser.parse_args(arguments)
+    work, needed = COMMANDS[given.command]
+    try:
+        return asyncio.run(work(Config.read(given.config, needed), given.out))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (ApiError, aiohttp.ClientError, TimeoutError, ledger.LedgerError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 4
+
+
+if __name__ == "__main__":
+    sys.exit(main())

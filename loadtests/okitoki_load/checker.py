@@ -1,0 +1,114 @@
+"""Whether a store kept its promises: the set check of a ledger against what is stored afterwards. Pure.
+
+lost = acknowledged − stored, phantom = stored − attempted (and what the store had certainly refused). The model is
+Jepsen's set checker. What it shows is exactly: none observed in these operations; tests show errors, not their absence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from okitoki_load.ledger import FAIL, OK, UNKNOWN, Operation
+
+VALID, INVALID, UNDECIDED = "valid", "invalid", "undecided"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the check found; ids are those of the operations."""
+
+    state: str
+    attempted: int
+    acknowledged: int
+    failed: int
+    unknown: int
+    unknown_stored: int
+    stored: int
+    lost: list[str] = field(default_factory=list)
+    phantom: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+    altered: list[str] = field(default_factory=list)
+    inversions: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check(operations: Sequence[Operation], stored: Sequence[Mapping[str, Any]]) -> Verdict:
+    """Compare a run's operations with the run's stored records, as read after healing, newest first.
+
+    A record is JSON as the API returns it: `id` is the idempotency key, `note` the writer's own reference.
+    """
+    attempted = {operation.id: operation for operation in operations}
+    count = Counter(str(record["id"]) for record in stored)
+    by_outcome = Counter(operation.outcome for operation in operations)
+    lost = [op.id for op in operations if op.outcome == OK and op.id not in count]
+    phantom = [key for key in count if key not in attempted or attempted[key].outcome == FAIL]
+    duplicates = sorted({key for key, times in count.items() if times > 1} | _twice_by_note(stored))
+    altered = _altered(attempted, stored)
+    inversions = _inversions(stored)
+    bad = bool(lost or phantom or duplicates or altered or inversions)
+    state = INVALID if bad else VALID if by_outcome[OK] else UNDECIDED
+    return Verdict(
+        state=state,
+        attempted=len(attempted),
+        acknowledged=by_outcome[OK],
+        failed=by_outcome[FAIL],
+        unknown=by_outcome[UNKNOWN],
+        unknown_stored=sum(1 for op in operations if op.outcome == UNKNOWN and op.id in count),
+        stored=len(stored),
+        lost=lost,
+        phantom=phantom,
+        duplicates=duplicates,
+        altered=altered,
+        inversions=inversions,
+    )
+
+
+def of_run(records: Iterable[Mapping[str, Any]], run: str) -> list[Mapping[str, Any]]:
+    """The records that a run's writers wrote, told by their note."""
+    return [record for record in records if str(record.get("note") or "").startswith(f"{run}/")]
+
+
+def _twice_by_note(stored: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The same operation under two ids: a server that forgot the idempotency key."""
+    ids: dict[str, set[str]] = {}
+    for record in stored:
+        if record.get("note"):
+            ids.setdefault(str(record["note"]), set()).add(str(record["id"]))
+    return {key for keys in ids.values() if len(keys) > 1 for key in keys}
+
+
+def _altered(attempted: Mapping[str, Operation], stored: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Records that don't say what was sent; times are compared as times, since a server may write them otherwise."""
+    found = []
+    for record in stored:
+        operation = attempted.get(str(record["id"]))
+        if operation is None:
+            continue
+        if any(not _same(record.get(name), value) for name, value in operation.body.items()):
+            found.append(operation.id)
+    return found
+
+
+def _same(stored: Any, sent: Any) -> bool:
+    if stored == sent:
+        return True
+    try:
+        return datetime.fromisoformat(str(stored)) == datetime.fromisoformat(str(sent))
+    except (TypeError, ValueError):
+        return False
+
+
+def _inversions(stored: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Records that stand in the list before a newer one, though it promises the newest first."""
+    found = []
+    for newer, older in pairwise(stored):
+        if datetime.fromisoformat(str(newer["startedAt"])) < datetime.fromisoformat(str(older["startedAt"])):
+            found.append(str(newer["id"]))
+    return found
