@@ -11,19 +11,40 @@ from okitoki.kube import labels
 
 PATRONI_STATUS = "status"
 """Annotation that Patroni rewrites on its pod each loop; of interest are role, state and timeline, not positions."""
-_PATRONI_FIELDS = ("role", "state", "timeline", "pending_restart", "version")
+_PATRONI_FIELDS = ("role", "state", "replication_state", "timeline", "pending_restart", "version")
 _NOISE = {"resourceVersion", "managedFields", "generation"}
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
     """What matters of an object, hashed: two states with the same fingerprint need no reconcile between them."""
-    relevant = _pod(manifest) if manifest.get("kind") == "Pod" else _other(manifest)
+    match manifest.get("kind"):
+        case "Pod":
+            relevant = _pod(manifest)
+        case "Node":
+            relevant = _node(manifest)
+        case "Tenant" | "VoiceRegion":
+            # The status is our own; only the spec and the metadata ask for work.
+            relevant = _other({key: value for key, value in manifest.items() if key != "status"})
+        case _:
+            relevant = _other(manifest)
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 
 def _other(manifest: Mapping[str, Any]) -> Any:
     metadata = {key: value for key, value in manifest["metadata"].items() if key not in _NOISE}
     return {**manifest, "metadata": metadata}
+
+
+def _node(manifest: Mapping[str, Any]) -> Any:
+    # The kubelet reports its status all the time; of interest is who may carry the edge and from where it speaks.
+    status, spec = manifest.get("status") or {}, manifest.get("spec") or {}
+    return {
+        "labels": manifest["metadata"].get("labels"),
+        "addresses": status.get("addresses"),
+        "podCIDRs": spec.get("podCIDRs"),
+        "unschedulable": spec.get("unschedulable"),
+        "ready": [c["status"] for c in status.get("conditions") or [] if c["type"] == "Ready"],
+    }
 
 
 def _pod(manifest: Mapping[str, Any]) -> Any:

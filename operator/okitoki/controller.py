@@ -1,0 +1,145 @@
+"""From watch events to reconciles: the queue, its workers, the periodic look at everything."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+
+from okitoki.kube import labels
+from okitoki.kube.client import ApiError
+from okitoki.kube.lease import NotLeading
+from okitoki.kube.resources import NODE, TENANT, VOICE_REGION, Manifest, ResourceType
+from okitoki.logs import log_context
+from okitoki.reconcile.kind import Context, Kind
+from okitoki.reconcile.loop import ApplyRefused, Reconciler, retry_after
+from okitoki.reconcile.queue import WorkQueue
+from okitoki.reconcile.trigger import fingerprint
+
+log = logging.getLogger(__name__)
+
+WORKERS = 8
+RESYNC_SECONDS = 300.0
+"""Everything is looked at this often even if no event came: a missed event costs minutes, not for ever."""
+ATTEMPT_SECONDS = 120.0
+"""One reconcile that takes longer is given up and tried again: a hanging call must not hold a worker for ever."""
+
+Key = tuple[str, str]
+"""Kind and name of a Tenant or VoiceRegion."""
+
+
+class Controller:
+    """Reconciles the resources of `kinds`; fed by `notice` with watch events."""
+
+    def __init__(self, ctx: Context, kinds: Sequence[Kind[Any, Any]]) -> None:
+        self._ctx = ctx
+        self._kinds = {kind.resource.kind: kind for kind in kinds}
+        self._reconcilers = {name: Reconciler(kind, ctx) for name, kind in self._kinds.items()}
+        self._fingerprints: dict[tuple[str, str, str], str] = {}
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self.last_progress = time.monotonic()
+
+    @property
+    def watched(self) -> list[ResourceType]:
+        """Kinds of owned objects that `notice` must be told about."""
+        return list({rt.kind: rt for kind in self._kinds.values() for rt in kind.watched}.values())
+
+    async def run(self) -> None:
+        """Load the index, then work until cancelled."""
+        await self._ctx.index.load(self._ctx.client)
+        self.add_all()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._resync())
+                for _ in range(WORKERS):
+                    group.create_task(self._work())
+        finally:
+            self.queue.close()
+
+    def add_all(self) -> None:
+        """Ask for a look at every resource."""
+        for kind in self._kinds:
+            for name in self._ctx.index.of(kind):
+                self.queue.add((kind, name))
+
+    def notice(self, event_type: str | None, manifest: Mapping[str, Any]) -> None:
+        """A watch event (`ADDED`, `MODIFIED`, `DELETED`, None for the first listing) about any watched object."""
+        body: Manifest = dict(manifest)
+        metadata = body["metadata"]
+        identity = (body["kind"], metadata.get("namespace", ""), metadata["name"])
+        if event_type == "DELETED":
+            self._fingerprints.pop(identity, None)
+        else:
+            seen = fingerprint(body)
+            if self._fingerprints.get(identity) == seen:
+                return
+            self._fingerprints[identity] = seen
+        if body["kind"] in self._kinds:
+            self._resource_changed(event_type, body)
+        elif body["kind"] == NODE.kind:
+            self.add_all()
+        else:
+            self._owned_changed(metadata.get("labels") or {})
+
+    def _resource_changed(self, event_type: str | None, body: Manifest) -> None:
+        kind, name = body["kind"], body["metadata"]["name"]
+        before = self._ctx.index.of(kind).get(name)
+        if event_type == "DELETED":
+            self._ctx.index.drop(kind, name)
+        else:
+            self._ctx.index.put(body)
+        self.queue.add((kind, name))
+        # What it was before concerns others too: a number that is free now, a region that was left.
+        for state in [body] if before is None else [before, body]:
+            for other_kind, other in self._kinds.items():
+                for other_name in other.concerned_by(state, self._ctx.index):
+                    self.queue.add((other_kind, other_name))
+
+    def _owned_changed(self, found: Mapping[str, str]) -> None:
+        for kind, label in ((TENANT, labels.TENANT), (VOICE_REGION, labels.REGION)):
+            name = found.get(label)
+            if name and kind.kind in self._kinds:
+                self.queue.add((kind.kind, name))
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                with log_context(*key):
+                    await self._reconcile(key)
+            finally:
+                self.queue.done(key)
+                self.last_progress = time.monotonic()
+
+    async def _reconcile(self, key: Key) -> None:
+        kind, name = key
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                wish = await self._reconcilers[kind].reconcile(name)
+        except NotLeading as error:
+            log.warning("stopped: %s", error)
+            self.queue.retry(key)
+        except (ApiError, aiohttp.ClientError, TimeoutError, ApplyRefused) as error:
+            delay = self.queue.retry(key, retry_after(error))
+            log.warning("trying again in %.1f s: %s: %s", delay, type(error).__name__, error)
+        except Exception:
+            # A bug met by one resource must not end the work on the others.
+            delay = self.queue.retry(key)
+            log.exception("trying again in %.1f s", delay)
+        else:
+            self.queue.succeeded(key)
+            if wish is not None:
+                self.queue.add_after(key, wish)
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(RESYNC_SECONDS)
+            for kind in self._kinds:
+                for name in self._ctx.index.of(kind):
+                    # Spread out, so that a platform of thousands makes no wave.
+                    self.queue.add_after((kind, name), random.uniform(0, RESYNC_SECONDS / 2))  # noqa: S311

@@ -1,0 +1,1 @@
+"""A PostgreSQL cluster under Patroni: builders and the judgement of its state. Pure."""

@@ -1,0 +1,51 @@
+"""Registers watches; nothing else. The work is in `okitoki.controller`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import kopf
+
+from okitoki.controller import Controller
+from okitoki.kube import labels
+from okitoki.kube.client import connection
+from okitoki.kube.resources import NODE, TENANT, VOICE_REGION, ResourceType
+
+
+def watches(controller: Controller) -> kopf.OperatorRegistry:
+    """A Kopf registry that tells the controller of every event; Kopf itself writes nothing to any object."""
+    registry = kopf.get_default_registry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return connection()
+
+    @kopf.on.startup(registry=registry)
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure_kopf(settings, controller.watched)
+
+    async def notice(event: kopf.RawEvent, **_: Any) -> None:
+        controller.notice(event["type"], event["object"])
+
+    for kind in [TENANT, VOICE_REGION, NODE, *controller.watched]:
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"notice-{kind.plural}")(notice)
+    return registry
+
+
+def configure_kopf(settings: kopf.OperatorSettings, owned: list[ResourceType]) -> None:
+    """Kopf only watches: no events of its own, no peering; of owned kinds it is sent only what carries our label."""
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.networking.request_timeout = 60
+    settings.networking.connect_timeout = 5
+    settings.watching.connect_timeout = 5
+    settings.watching.server_timeout = 600
+    for kind in owned:
+        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = labels.MANAGED_SELECTOR
+
+
+async def watch(controller: Controller, stop: asyncio.Event) -> None:
+    """Run Kopf in this process until `stop`."""
+    await kopf.operator(registry=watches(controller), clusterwide=True, standalone=True, stop_flag=stop)

@@ -1,0 +1,55 @@
+"""What to do for a tenant that no object expresses. Pure."""
+
+from __future__ import annotations
+
+from okitoki.api.tenant import Tenant, storage_bytes
+from okitoki.database.spec import dynamic_configuration, needed_changes
+from okitoki.reconcile.kind import Action
+from okitoki.tenant.build.common import database_cluster
+from okitoki.tenant.facts import Observed, same_profile, wanted_profile
+
+PROVISION = "provision-numbers"
+CONFIGURE_DATABASE = "configure-database"
+GROW_VOLUMES = "grow-volumes"
+
+
+def decide(tenant: Tenant, observed: Observed) -> list[Action]:
+    """Actions, in order; none without an own namespace."""
+    if observed.namespace != "ours":
+        return []
+    return [
+        action
+        for action in (grow_volumes(tenant, observed), configure(tenant, observed), provision(tenant, observed))
+        if action is not None
+    ]
+
+
+def grow_volumes(tenant: Tenant, observed: Observed) -> Action | None:
+    """Volumes smaller than wanted grow, where their storage class can."""
+    size = tenant.spec.database.storage.size
+    small = sorted(name for name, found in observed.volumes.sizes.items() if found < storage_bytes(size))
+    if not small or not observed.volumes.expandable:
+        return None
+    return Action(GROW_VOLUMES, f"{', '.join(small)} smaller than {size}", {"claims": small, "size": size})
+
+
+def configure(tenant: Tenant, observed: Observed) -> Action | None:
+    """Patroni's dynamic configuration is read from a file only once; later changes go through its REST API."""
+    if observed.dynamic_configuration is None or observed.database.primary is None:
+        return None
+    wanted = dynamic_configuration(database_cluster(tenant, observed))
+    changes = needed_changes(wanted, dict(observed.dynamic_configuration))
+    if not changes:
+        return None
+    data = {"address": observed.database.primary.address, "changes": changes}
+    return Action(CONFIGURE_DATABASE, f"settings differ: {', '.join(sorted(changes))}", data)
+
+
+def provision(tenant: Tenant, observed: Observed) -> Action | None:
+    """The app is told name and numbers when it says something else."""
+    if observed.profile is None:
+        return None
+    wanted = wanted_profile(tenant, observed)
+    if same_profile(observed.profile, wanted):
+        return None
+    return Action(PROVISION, "the app has other numbers or another name than the spec", wanted)

@@ -1,0 +1,153 @@
+"""The Tenant in the reconcile loop: which step is what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from okitoki.api.tenant import Tenant
+from okitoki.database.patroni_api import PatroniApi, PatroniError
+from okitoki.kube import labels, names
+from okitoki.kube import resources as kinds
+from okitoki.kube.apply import Live
+from okitoki.kube.resources import Manifest, ResourceType
+from okitoki.reconcile.conditions import Condition, summary
+from okitoki.reconcile.index import Index
+from okitoki.reconcile.kind import Action, Context, Outcome, Scope
+from okitoki.reconcile.parse import parse
+from okitoki.tenant import decide, secrets
+from okitoki.tenant.app_api import AppApi, AppUnavailable, HttpsAppApi
+from okitoki.tenant.build import build
+from okitoki.tenant.conditions import conditions
+from okitoki.tenant.facts import Observed, accepted_numbers, hosts
+from okitoki.tenant.finalize import finalize
+from okitoki.tenant.observe import observe
+
+RECHECK_SECONDS = 5.0
+"""While a tenant is not ready: some of what is awaited (Patroni's store, the app's answer) sends no watch event."""
+
+OWN_KINDS = (
+    kinds.SERVICE_ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING, kinds.SECRET, kinds.CONFIG_MAP, kinds.SERVICE,
+    kinds.NETWORK_POLICY, kinds.POD_DISRUPTION_BUDGET, kinds.STATEFUL_SET, kinds.DEPLOYMENT,
+)  # fmt: skip
+
+
+class TenantKind:
+    """See `okitoki.reconcile.kind.Kind`."""
+
+    resource: ResourceType = kinds.TENANT
+    owner_label = labels.TENANT
+    watched: Sequence[ResourceType] = (kinds.NAMESPACE, *OWN_KINDS, kinds.POD)
+
+    def __init__(
+        self,
+        app_api: Callable[[str], AppApi] = HttpsAppApi,
+        patroni_api: PatroniApi | None = None,
+    ) -> None:
+        """`app_api` makes the client of the apps from the CA's certificate."""
+        self._make_app_api = app_api
+        self._app_api: AppApi | None = None
+        self._patroni = patroni_api or PatroniApi()
+
+    def parse(self, raw: Manifest) -> Tenant:
+        """Raises `InvalidResource`."""
+        return parse(Tenant, raw)
+
+    def scopes(self, resource: Tenant, index: Index) -> Sequence[Scope]:
+        """The own namespace, and the edge Secrets in every region (also in those the tenant left)."""
+        name = resource.metadata.name
+        namespace = names.tenant_namespace(name)
+        return [
+            Scope(None, (kinds.NAMESPACE,), names=(namespace,)),
+            Scope(namespace, OWN_KINDS),
+            *(
+                Scope(names.region_namespace(region), (kinds.SECRET,), {labels.EDGE_TENANT: name})
+                for region in sorted(index.regions)
+            ),
+        ]
+
+    async def observe(self, ctx: Context, resource: Tenant, live: Live) -> Observed:
+        """Reads only."""
+        return await observe(ctx, resource, live, self._app(ctx))
+
+    async def prepare(self, ctx: Context, resource: Tenant, observed: Observed) -> Observed:
+        """Generates what is missing of secrets and certificates."""
+        return secrets.fill(resource, observed, ctx.authority, ctx.now())
+
+    def build(self, resource: Tenant, observed: Observed) -> Sequence[Manifest]:
+        """The wanted objects in order."""
+        return build(resource, observed)
+
+    def may_prune(self, resource: Tenant, observed: Observed) -> bool:
+        """Only in an own namespace, and not while a part of the objects cannot be built."""
+        return observed.namespace == "ours" and not observed.passwords_lost
+
+    def decide(self, resource: Tenant, observed: Observed) -> Sequence[Action]:
+        """See `okitoki.tenant.decide`."""
+        return decide.decide(resource, observed)
+
+    async def act(self, ctx: Context, resource: Tenant, observed: Observed, action: Action) -> str | None:
+        """One action; what went wrong, or None."""
+        namespace = names.tenant_namespace(resource.metadata.name)
+        try:
+            match action.name:
+                case decide.PROVISION:
+                    await self._app(ctx).write(namespace, observed.secrets.app["platform-token"], action.data)
+                case decide.CONFIGURE_DATABASE:
+                    password = observed.secrets.database["rest-password"]
+                    await self._patroni.configure(action.data["address"], password, action.data["changes"])
+                case decide.GROW_VOLUMES:
+                    patch = {"spec": {"resources": {"requests": {"storage": action.data["size"]}}}}
+                    for claim in action.data["claims"]:
+                        await ctx.client.merge_patch(kinds.PERSISTENT_VOLUME_CLAIM, claim, patch, namespace=namespace)
+        except (AppUnavailable, PatroniError) as error:
+            return str(error)
+        return None
+
+    def conditions(self, resource: Tenant, observed: Observed, outcome: Outcome) -> Sequence[Condition]:
+        """See `okitoki.tenant.conditions`."""
+        return conditions(resource, observed, outcome)
+
+    def status(self, resource: Tenant, observed: Observed, outcome: Outcome) -> Mapping[str, Any]:
+        """The rest of the status (`okitoki.api.status.TenantStatus`)."""
+        if observed.namespace == "foreign":
+            return {}
+        primary, wanted = observed.database.primary, resource.spec.database.instances
+        known = observed.profile is not None
+        return {
+            "namespace": names.tenant_namespace(resource.metadata.name),
+            "hosts": hosts(resource, observed),
+            "database": {
+                "primary": primary.name if primary else None,
+                "members": f"{observed.database.in_order}/{wanted}",
+            },
+            "app": {"replicas": f"{observed.app.ready}/{resource.spec.app.replicas}"},
+            "numbers": len(accepted_numbers(resource, observed)) if known else None,
+        }
+
+    def recheck_seconds(self, resource: Tenant, observed: Observed, outcome: Outcome) -> float | None:
+        """Soon while not ready."""
+        ready = summary(self.conditions(resource, observed, outcome)).status == "True"
+        return None if ready else RECHECK_SECONDS
+
+    async def finalize(self, ctx: Context, raw: Manifest) -> str | None:
+        """See `okitoki.tenant.finalize`."""
+        return await finalize(ctx, raw)
+
+    def concerned_by(self, changed: Manifest, index: Index) -> Sequence[str]:
+        """A region's tenants, and tenants that share a number with a changed tenant."""
+        name = changed["metadata"]["name"]
+        spec = changed.get("spec") or {}
+        if changed["kind"] == kinds.VOICE_REGION.kind:
+            return [key for key, item in index.tenants.items() if name in (item["spec"].get("regions") or [])]
+        own = _numbers(spec)
+        return [key for key, item in index.tenants.items() if key != name and own & _numbers(item.get("spec") or {})]
+
+    def _app(self, ctx: Context) -> AppApi:
+        if self._app_api is None:
+            self._app_api = self._make_app_api(ctx.authority.certificate)
+        return self._app_api
+
+
+def _numbers(spec: Mapping[str, Any]) -> set[str]:
+    return {item.get("number", "") for item in spec.get("numbers") or []}

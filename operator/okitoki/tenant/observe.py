@@ -1,0 +1,191 @@
+"""Reads everything a reconcile of a tenant needs; writes nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from okitoki.api.tenant import Tenant
+from okitoki.database.spec import DATA_VOLUME
+from okitoki.database.state import SYNC_CONFIG_MAP, database_state, pod_problem, pod_ready
+from okitoki.kube import labels, names
+from okitoki.kube.apply import Live
+from okitoki.kube.diff import parse_quantity
+from okitoki.kube.pki import KeyPair, decode
+from okitoki.kube.resources import NAMESPACE, NODE, PERSISTENT_VOLUME_CLAIM, POD, STORAGE_CLASS, Manifest, ObjectKey
+from okitoki.reconcile.index import by_age
+from okitoki.reconcile.kind import Context
+from okitoki.tenant.app_api import AppApi, AppUnavailable
+from okitoki.tenant.facts import (
+    AppState,
+    NamespaceState,
+    Observed,
+    RegionFacts,
+    Secrets,
+    Settings,
+    Values,
+    Volumes,
+    claimed_numbers,
+)
+
+DYNAMIC_CONFIG_MAP = "postgres-config"
+
+
+async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi) -> Observed:
+    """See the module; `live` holds the objects of the tenant's own namespace and its edge Secrets."""
+    name = tenant.metadata.name
+    namespace = names.tenant_namespace(name)
+    state = namespace_state(live.get(ObjectKey("Namespace", "", namespace)), tenant.metadata.uid)
+    if state != "ours":
+        # A stranger's objects under our names are none of our business.
+        live = {key: item for key, item in live.items() if key.namespace != namespace}
+    pods = await ctx.client.list(POD, namespace, {labels.TENANT: name}) if state == "ours" else []
+    database_pods = [pod for pod in pods if _component(pod) == names.POSTGRES]
+    secrets = _secrets(live, namespace)
+    app = _app_state([pod for pod in pods if _component(pod) == names.APP], live, namespace)
+    profile, error = await _profile(app_api, namespace, secrets, app)
+    volumes = await _volumes(ctx, live, namespace) if state == "ours" else Volumes()
+    return Observed(
+        settings=Settings(ctx.namespace, ctx.images.app, ctx.images.postgres, ctx.authority.certificate),
+        namespace=state,
+        regions=tuple([await _region(ctx, region) for region in tenant.spec.regions]),
+        secrets=secrets,
+        database=database_state(database_pods, live.get(ObjectKey("ConfigMap", namespace, SYNC_CONFIG_MAP))),
+        dynamic_configuration=_dynamic(live.get(ObjectKey("ConfigMap", namespace, DYNAMIC_CONFIG_MAP))),
+        database_exists=bool(volumes.sizes),
+        volumes=volumes,
+        app=app,
+        claimed=_claims(ctx, name),
+        published=_published(ctx, live, name),
+        profile=profile,
+        profile_error=error,
+    )
+
+
+def namespace_state(namespace: Manifest | None, uid: str) -> NamespaceState:
+    """Whose namespace it is; only one with our owner's uid is ours."""
+    if namespace is None:
+        return "absent"
+    metadata = namespace["metadata"]
+    if metadata.get("deletionTimestamp"):
+        return "terminating"
+    return "ours" if (metadata.get("labels") or {}).get(labels.OWNER_UID) == uid else "foreign"
+
+
+def node_blocks(node: Manifest) -> list[str]:
+    """CIDRs from which host-network processes of a node reach pods: its addresses and, with some network plugins, the
+    first two addresses of its pod range (network and gateway; never a pod's)."""
+    blocks = [
+        f"{item['address']}/32"
+        for item in (node.get("status") or {}).get("addresses") or []
+        if item["type"] == "InternalIP" and ":" not in item["address"]
+    ]
+    for cidr in (node.get("spec") or {}).get("podCIDRs") or []:
+        network = ipaddress.ip_network(cidr)
+        if network.version == 4:
+            blocks.append(f"{network.network_address}/31")
+    return blocks
+
+
+def _component(pod: Manifest) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(labels.NAME, ""))
+
+
+def _values(live: Live, namespace: str, name: str) -> Values:
+    secret = live.get(ObjectKey("Secret", namespace, name)) or {}
+    return {key: decode(value) for key, value in (secret.get("data") or {}).items()}
+
+
+def _secrets(live: Live, namespace: str) -> Secrets:
+    tls = _values(live, namespace, names.APP_TLS)
+    return Secrets(
+        database=_values(live, namespace, names.POSTGRES_CREDENTIALS),
+        app=_values(live, namespace, names.APP_SECRETS),
+        admin=_values(live, namespace, names.API_ADMIN),
+        tls=KeyPair(tls["tls.crt"], tls["tls.key"]) if {"tls.crt", "tls.key"} <= set(tls) else None,
+    )
+
+
+def _app_state(pods: list[Manifest], live: Live, namespace: str) -> AppState:
+    deployment = live.get(ObjectKey("Deployment", namespace, names.APP)) or {}
+    status = deployment.get("status") or {}
+    faulty = [(pod["metadata"]["name"], pod_problem(pod)) for pod in pods if not pod_ready(pod)]
+    problems = [f"{name}: {text}" for name, text in faulty if text]
+    current = status.get("observedGeneration", 0) >= (deployment.get("metadata") or {}).get("generation", 1)
+    return AppState(
+        ready=sum(map(pod_ready, pods)),
+        updated=status.get("updatedReplicas", 0) if current else 0,
+        problem=sorted(problems)[0] if problems else "",
+    )
+
+
+async def _profile(
+    app_api: AppApi, namespace: str, secrets: Secrets, app: AppState
+) -> tuple[Mapping[str, Any] | None, str]:
+    token = secrets.app.get("platform-token")
+    if not token or not app.ready:
+        return None, ""
+    try:
+        return await app_api.read(namespace, token) or {}, ""
+    except AppUnavailable as error:
+        return None, str(error)
+
+
+async def _volumes(ctx: Context, live: Live, namespace: str) -> Volumes:
+    claims = await ctx.client.list(PERSISTENT_VOLUME_CLAIM, namespace)
+    stateful_set = live.get(ObjectKey("StatefulSet", namespace, names.POSTGRES)) or {}
+    templates = (stateful_set.get("spec") or {}).get("volumeClaimTemplates") or []
+    size = templates[0]["spec"]["resources"]["requests"]["storage"] if templates else ""
+    classes = {claim["spec"].get("storageClassName") for claim in claims} - {None}
+    expandable = bool(classes)
+    for name in sorted(classes):
+        found = await ctx.client.get(STORAGE_CLASS, name)
+        expandable = expandable and bool((found or {}).get("allowVolumeExpansion"))
+    sizes = {
+        claim["metadata"]["name"]: int(parse_quantity(claim["spec"]["resources"]["requests"]["storage"]))
+        for claim in claims
+        if claim["metadata"]["name"].startswith(f"{DATA_VOLUME}-{names.POSTGRES}-")
+    }
+    return Volumes(size, sizes, expandable)
+
+
+async def _region(ctx: Context, name: str) -> RegionFacts:
+    raw = ctx.index.regions.get(name)
+    if raw is None:
+        return RegionFacts(name)
+    namespace = names.region_namespace(name)
+    found = await ctx.client.get(NAMESPACE, namespace)
+    nodes = await ctx.client.list(NODE, selector=raw["spec"]["nodeSelector"])
+    return RegionFacts(
+        name=name,
+        domain=raw["spec"]["domain"],
+        namespace=namespace,
+        namespace_ready=namespace_state(found, raw["metadata"]["uid"]) == "ours",
+        node_blocks=tuple(sorted({block for node in nodes for block in node_blocks(node)})),
+    )
+
+
+def _dynamic(config_map: Manifest | None) -> Mapping[str, Any] | None:
+    text = ((config_map or {}).get("metadata", {}).get("annotations") or {}).get("config")
+    if not text:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _claims(ctx: Context, name: str) -> dict[str, str]:
+    own = ctx.index.tenants.get(name)
+    return claimed_numbers(own, by_age(ctx.index.tenants.values())) if own else {}
+
+
+def _published(ctx: Context, live: Live, name: str) -> frozenset[str]:
+    return frozenset(
+        region
+        for region in ctx.index.regions
+        if ObjectKey("Secret", names.region_namespace(region), names.edge_tenant_secret(name)) in live
+    )
