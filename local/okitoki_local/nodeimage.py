@@ -165,7 +165,8 @@ def _commit(env: Environment, base: str, tree: Path, tag: str) -> None:
     """Run a container of the base, let containerd in it import the images, and make that the node image."""
     name = f"okitoki-node-build-{node_key()}"
     env.docker("rm", "--force", name, check=False)
-    options = ("--name", name, "--privileged", "--network=none", "--entrypoint=sleep")
+    # systemd stops on SIGRTMIN+3, and `docker commit` keeps a stop signal but cannot set one.
+    options = ("--name", name, "--privileged", "--network=none", "--stop-signal=SIGRTMIN+3", "--entrypoint=sleep")
     env.docker("run", "--detach", *options, base, "infinity")
     try:
         env.docker("cp", f"{tree}/.", f"{name}:/")
@@ -176,7 +177,7 @@ def _commit(env: Environment, base: str, tree: Path, tag: str) -> None:
         env.docker("exec", name, "ctr", "--namespace=k8s.io", "images", "import", "--no-unpack", "/images.tar")
         env.docker("exec", name, "sh", "-c", "pkill containerd; rm -rf /images.tar /prepare.sh /run/containerd")
         entrypoint = 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]'
-        changes = [entrypoint, "STOPSIGNAL SIGRTMIN+3", "ENV container=docker"]
+        changes = [entrypoint, "ENV container=docker"]
         env.docker("commit", *(word for change in changes for word in ("--change", change)), name, tag)
     finally:
         env.docker("rm", "--force", "--volumes", name, check=False)
