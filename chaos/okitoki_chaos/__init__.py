@@ -1,1 +1,1 @@
-"""Faults, and the proof that each took effect."""
+"""Faults, and the proof that they bit."""
