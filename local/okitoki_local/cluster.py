@@ -17,6 +17,8 @@ from okitoki_local.progress import say, step
 from okitoki_local.system import LocalClusterError, locked, wait_until
 
 MANIFESTS = Path(__file__).resolve().parent.parent / "manifests"
+# The number that kube-router marks its routes with.
+BGP_ROUTES = "17"
 STORAGE_NAMESPACE = "local-path-storage"
 
 
@@ -94,6 +96,9 @@ def _install_addons(env: Environment) -> None:
     with step("installing the pod network"):
         patch = ("--patch-file", str(MANIFESTS / "coredns-patch.yaml"))
         env.kubectl("--namespace=kube-system", "patch", "deployment", "coredns", "--type=strategic", *patch)
+        if env.private:
+            names = ("--patch-file", str(MANIFESTS / "coredns-corefile.yaml"))
+            env.kubectl("--namespace=kube-system", "patch", "configmap", "coredns", "--type=merge", *names)
         manifest = MANIFESTS / "kube-router.yaml"
         env.kubectl("apply", "--server-side", "--field-manager=okitoki-local", "-f", str(manifest))
 
@@ -109,6 +114,14 @@ def _wait_ready(env: Environment, timeout: int = 300) -> None:
             (STORAGE_NAMESPACE, "deployment/local-path-provisioner"),
         ):
             env.kubectl("rollout", "status", f"--namespace={namespace}", what, limit, timeout=timeout + 30)
+        wait_until("routes between the nodes", lambda: routes_complete(env), timeout=timeout, interval=1)
+
+
+def routes_complete(env: Environment) -> bool:
+    """Whether every node has a route to the pods of every other: kube-router is healthy before its peers are."""
+    nodes = env.nodes()
+    tables = [env.docker("exec", node, "ip", "route", "show", "proto", BGP_ROUTES) for node in nodes]
+    return all(len(table.splitlines()) >= len(nodes) - 1 for table in tables)
 
 
 def _unpause(env: Environment) -> None:

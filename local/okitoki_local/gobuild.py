@@ -20,14 +20,19 @@ from okitoki_local.progress import step
 
 KUBERNETES_MODULE = "k8s.io/kubernetes"
 KIND_MODULE = "sigs.k8s.io/kind"
-PAUSE_SOURCE = Path(__file__).resolve().parent.parent / "pause" / "main.go"
+SOURCES = Path(__file__).resolve().parent.parent / "go"
 # Others on the machine, and the cluster itself, come first.
 NICENESS = "5"
+# The language version of programs that use nothing but the standard library.
+OWN_GO = "1.24"
 
 
 @dataclass(frozen=True)
 class Program:
-    """One program to build: `package` of `module` at `version`; `staging` for Kubernetes' own replacements."""
+    """One program to build: `package` of `module` at `version`, or our own `source` on top of that module.
+
+    `staging` is for Kubernetes, whose module replaces others with folders of its repository.
+    """
 
     name: str
     module: str
@@ -35,12 +40,13 @@ class Program:
     package: str
     variables: tuple[tuple[str, str], ...] = ()
     staging: bool = False
+    source: Path | None = None
 
     @property
     def key(self) -> str:
         """Everything that decides what the binary is."""
         fields = [self.name, self.module, self.version, self.package, [list(pair) for pair in self.variables]]
-        return key_of("go", versions.GO_RECIPE, fields)
+        return key_of("go", versions.GO_RECIPE, fields, self.source.read_text() if self.source else None)
 
     @property
     def linker_flags(self) -> str:
@@ -59,6 +65,10 @@ def _kubernetes(name: str) -> Program:
     return Program(name, KUBERNETES_MODULE, versions.KUBERNETES, f"{KUBERNETES_MODULE}/cmd/{name}", variables, True)
 
 
+def _own(name: str, module: str = "", version: str = "") -> Program:
+    return Program(name, module, version, ".", source=SOURCES / name / "main.go")
+
+
 def _plain(name: str, module: str, version: str, package: str = "") -> Program:
     return Program(name, module, version, f"{module}/{package}" if package else module)
 
@@ -73,7 +83,8 @@ PROGRAMS: Mapping[str, Program] = {
         _plain("crictl", "sigs.k8s.io/cri-tools", versions.CRICTL, "cmd/crictl"),
         _plain("kube-router", "github.com/cloudnativelabs/kube-router/v2", versions.KUBE_ROUTER, "cmd/kube-router"),
         _plain("local-path-provisioner", "github.com/rancher/local-path-provisioner", versions.LOCAL_PATH_PROVISIONER),
-        _plain("coredns", "github.com/coredns/coredns", versions.COREDNS),
+        _own("coredns", "github.com/coredns/coredns", versions.COREDNS),
+        _own("pause"),
         _plain("helm", "helm.sh/helm/v3", versions.HELM, "cmd/helm"),
     )
 }
@@ -89,7 +100,8 @@ def wrapper_module(program: Program, go_mod: Mapping[str, Any]) -> str:
     """
     lines = [f"module okitoki.invalid/{program.name}", f"go {go_mod['Go']}"]
     lines += [f"godebug {setting['Key']}={setting['Value']}" for setting in go_mod.get("Godebug") or []]
-    lines.append(f"require {program.module} {program.version}")
+    if program.module:
+        lines.append(f"require {program.module} {program.version}")
     if program.staging:
         published = "v0" + program.version.removeprefix("v1")
         staged = [r["Path"] for r in go_mod["Require"] if r["Version"] == "v0.0.0" and r["Path"].startswith("k8s.io/")]
@@ -114,11 +126,6 @@ def binary(cache: Path, name: str) -> Path:
     return cache / "go" / f"{name}-{PROGRAMS[name].key}" / name
 
 
-def pause_binary(cache: Path) -> Path:
-    """Where the built pause program is."""
-    return cache / "go" / f"pause-{_pause_key()}" / "pause"
-
-
 def tools_folder(cache: Path) -> Path:
     """A folder for PATH; its name changes with the versions in it."""
     return cache / "tools" / key_of([[name, PROGRAMS[name].key] for name in TOOLS])
@@ -126,11 +133,7 @@ def tools_folder(cache: Path) -> Path:
 
 def binaries_key() -> str:
     """One key over all programs."""
-    return key_of([program.key for program in PROGRAMS.values()], _pause_key())
-
-
-def _pause_key() -> str:
-    return key_of("pause", versions.GO_RECIPE, PAUSE_SOURCE.read_text())
+    return key_of([program.key for program in PROGRAMS.values()])
 
 
 def build_tools(cache: Path) -> None:
@@ -143,8 +146,6 @@ def build_all(cache: Path) -> None:
     """Build everything that the cache lacks: tools, node, control plane, pause."""
     _build_missing(cache, list(PROGRAMS.values()))
     _link_tools(cache)
-    if not pause_binary(cache).exists():
-        _compile(pause_binary(cache), PAUSE_SOURCE.parent, "-s -w", str(PAUSE_SOURCE))
 
 
 def _build_missing(cache: Path, programs: Sequence[Program]) -> None:
@@ -162,9 +163,18 @@ def _build(cache: Path, program: Program) -> None:
     target = binary(cache, program.name)
     wrapper = target.parent / "wrapper"
     wrapper.mkdir(parents=True, exist_ok=True)
-    edited = system.run(["go", "mod", "edit", "-json", _download(program.module, program.version)["GoMod"]])
-    (wrapper / "go.mod").write_text(wrapper_module(program, json.loads(edited.stdout)))
+    (wrapper / "go.mod").write_text(wrapper_module(program, _go_mod(program)))
+    if program.source is not None:
+        shutil.copyfile(program.source, wrapper / "main.go")
     _compile(target, wrapper, program.linker_flags, program.package)
+
+
+def _go_mod(program: Program) -> dict[str, Any]:
+    if not program.module:
+        return {"Go": OWN_GO}
+    edited = system.run(["go", "mod", "edit", "-json", _download(program.module, program.version)["GoMod"]])
+    facts: dict[str, Any] = json.loads(edited.stdout)
+    return facts
 
 
 def _compile(target: Path, folder: Path, linker_flags: str, package: str) -> None:

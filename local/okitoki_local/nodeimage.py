@@ -108,7 +108,7 @@ def _system_images(env: Environment) -> list[oci.Image]:
         *(own(name, tags[name], network if name == "kube-proxy" else None) for name in KUBERNETES_IMAGES),
         oci.Image((tags["etcd"],), {"/usr/local/bin/etcd": etcd}),
         oci.Image((tags["coredns"],), {"/coredns": coredns}, None, ("/coredns",)),
-        oci.Image((tags["pause"],), {"/pause": gobuild.pause_binary(env.cache)}, None, ("/pause",)),
+        oci.Image((tags["pause"],), {"/pause": gobuild.binary(env.cache, "pause")}, None, ("/pause",)),
         own("local-path-provisioner", provisioner, None, ("local-path-provisioner",)),
         # The helper needs a shell, mkdir and rm; sharing kube-proxy's layer costs nothing.
         oci.Image((helper,), {}, network),
