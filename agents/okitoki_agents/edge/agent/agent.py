@@ -236,6 +236,7 @@ class Agent:
         document = status.annotation(
             self._pair.own,
             self._pair.peer_address,
+            self._pair.peer is not None and self._pair.peer.answers,
             self._pair.unprotected,
             {name: feed.etag for name, feed in self._feeds.items() if feed.routes is not None},
             self._deliverer.dead_letters,

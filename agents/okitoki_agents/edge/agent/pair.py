@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 1.5
+BAD_LOOKS = 2
+"""Looks in a row without an answer after which the peer, or a Redis, counts as silent: one lost answer is no news."""
 UNEQUAL_LOOKS = 5
 """Looks in a row after which unequal call counts are believed: calls reach the standby through Redis, a moment
 later."""
@@ -44,6 +46,7 @@ class Pair:
         self._on_change = on_change
         self._session: aiohttp.ClientSession | None = None
         self._unequal_looks = 0
+        self._silent: dict[str, int] = {}
         self._peer_redis: tuple[str, redis.asyncio.Redis] | None = None
         self.own_redis = redis_client(facts, facts.node_ip)
         self.own = Node()
@@ -69,9 +72,15 @@ class Pair:
         before = (self.own.holds, self.own.services, self.guard_alive, self.unprotected)
         await self._follow_peer()
         guard = status.parse_guard_status(store.read_json(self._facts.paths.status))
-        own_sessions, self.peer, own_redis, peer_redis = await asyncio.gather(
+        own_sessions, peer, own_redis, peer_redis = await asyncio.gather(
             self._sessions(), self._look_at_peer(), _answers(self.own_redis), _answers(self.peer_redis)
         )
+        own_redis, peer_redis = self._steady("own Redis", own_redis), self._steady("peer's Redis", peer_redis)
+        # A peer that fails to answer once keeps what it said last.
+        if peer is None or peer.answers or not self._steady("peer", False) or self.peer is None:
+            self.peer = peer
+        if peer is not None and peer.answers:
+            self._steady("peer", True)
         self.own = Node(guard.holds, guard.services, own_sessions)
         self.guard_alive = _alive(self._facts.paths.pid / "guard")
         unequal: list[str] = []
@@ -84,6 +93,11 @@ class Pair:
             self.unprotected.append("the guard is not running")
         if before != (self.own.holds, self.own.services, self.guard_alive, self.unprotected):
             self._on_change()
+
+    def _steady(self, subject: str, answers: bool) -> bool:
+        """Whether `subject` counts as answering: it does, or has failed fewer than BAD_LOOKS times in a row."""
+        self._silent[subject] = 0 if answers else self._silent.get(subject, BAD_LOOKS) + 1
+        return self._silent[subject] < BAD_LOOKS
 
     async def _follow_peer(self) -> None:
         if self._peer_redis is not None and self._peer_redis[0] != self.peer_address:

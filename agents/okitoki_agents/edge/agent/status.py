@@ -9,6 +9,8 @@ from okitoki_agents.edge.facts import SERVICES
 
 ANNOTATION = "platform.oki-toki.net/edge-status"
 HOLDS_SIP_LABEL = "platform.oki-toki.net/holds-sip"
+NEEDED = (*SERVICES, "redis", "keepalived")
+"""Services without which this node could not take everything."""
 HOLDABLE = ("sip", "https", "media-1", "media-2")
 SESSIONS_TOLERANCE = 2
 """Calls that start or end between two looks."""
@@ -69,9 +71,7 @@ def parse_node_document(document: Any) -> tuple[Node, bool]:
 
 def unready(node: Node, guard_alive: bool, routes_published: bool, haproxy_error: str | None) -> list[str]:
     """Why this node could not take all addresses now; empty: it is ready."""
-    reasons = [
-        f"{name} is {node.services.get(name, 'unknown')}" for name in SERVICES if node.services.get(name) != "ok"
-    ]
+    reasons = [f"{name} is {node.services.get(name, 'unknown')}" for name in NEEDED if node.services.get(name) != "ok"]
     if not guard_alive:
         reasons.append("the guard is not running")
     if not routes_published:
@@ -103,7 +103,7 @@ def unprotected(
     own: Node, peer: Peer | None, own_redis: bool, peer_redis: bool, sessions_unequal: list[str]
 ) -> list[str]:
     """Why the loss of the node that carries calls would cost some; empty: protected."""
-    reasons = [f"{name} is {own.services.get(name, 'unknown')}" for name in SERVICES if own.services.get(name) != "ok"]
+    reasons = [f"{name} is {own.services.get(name, 'unknown')}" for name in NEEDED if own.services.get(name) != "ok"]
     if not own_redis:
         reasons.append("Redis of this node does not answer")
     if peer is None:
@@ -118,21 +118,26 @@ def unprotected(
 
 
 def annotation(
-    node: Node, peer: str | None, unprotected_because: list[str], routes: Mapping[str, str | None], dead_letters: int
+    node: Node,
+    peer: str | None,
+    peer_answers: bool,
+    unprotected_because: list[str],
+    routes: Mapping[str, str | None],
+    dead_letters: int,
 ) -> dict[str, Any]:
     """The document of the pod's annotation `platform.oki-toki.net/edge-status`; nothing in it changes at rest."""
     return {
         "holds": list(node.holds),
         "services": dict(sorted(node.services.items())),
         "peer": peer,
+        "peerAnswers": peer_answers,
         "protected": not unprotected_because,
-        "unprotectedBecause": [reason for reason in unprotected_because if not reason.startswith("media-")]
-        # Counts change all the time; the annotation says which engine only.
-        + [
-            f"{reason.split(':')[0]}: the standby lacks calls"
-            for reason in unprotected_because
-            if reason.startswith("media-")
-        ],
+        "unprotectedBecause": [_without_counts(reason) for reason in unprotected_because],
         "routes": dict(sorted(routes.items())),
         "deadLetters": dead_letters,
     }
+
+
+def _without_counts(reason: str) -> str:
+    """Counts of calls change all the time, and each change would be a write to the API server."""
+    return f"{reason.split(':')[0]}: the standby lacks calls" if reason.startswith("media-") else reason

@@ -1,0 +1,148 @@
+"""One pure function per condition of a VoiceRegion, and its status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from okitoki.api.voiceregion import VoiceRegion
+from okitoki.kube import names
+from okitoki.reconcile.conditions import Condition, failing, good, progressing
+from okitoki.reconcile.kind import Outcome
+from okitoki.voiceregion.facts import ADDRESSES, REPLICAS, EdgePod, Observed
+from okitoki.voiceregion.rollout import next_action
+from okitoki.voiceregion.validity import invalid_because
+
+
+def conditions(region: VoiceRegion, observed: Observed, outcome: Outcome) -> list[Condition]:
+    """All of them, causes before effects."""
+    return [
+        namespace_owned(region, observed),
+        configuration_valid(region, observed),
+        addresses_held(observed),
+        edge_redundant(region, observed),
+        *rolling_out(observed, outcome),
+    ]
+
+
+def namespace_owned(region: VoiceRegion, observed: Observed) -> Condition:
+    """Whether the namespace is this region's."""
+    kind, name = "NamespaceOwned", names.region_namespace(region.metadata.name)
+    match observed.namespace:
+        case "foreign":
+            return failing(
+                kind,
+                "NamespaceNotOwned",
+                f"namespace {name} exists and is not this region's; it is never adopted: delete it, or create the "
+                "region under another name",
+            )
+        case "terminating":
+            return progressing(
+                kind, "NamespaceTerminating", f"waiting for the old namespace {name} to be gone before making it anew"
+            )
+        case "absent":
+            return progressing(kind, "NamespaceMissing", f"namespace {name} is being made")
+    return good(kind, "Owned", f"namespace {name} is this region's")
+
+
+def configuration_valid(region: VoiceRegion, observed: Observed) -> Condition:
+    """Whether the addresses are the region's to take."""
+    kind = "ConfigurationValid"
+    if problem := invalid_because(region, observed):
+        reason, message = problem
+        return failing(kind, reason, f"{message}; what runs goes on, nothing is changed until then")
+    return good(kind, "Valid", "the region's addresses are nobody else's")
+
+
+def addresses_held(observed: Observed) -> Condition:
+    """Whether each address is on one node, and on one only."""
+    kind, held = "AddressesHeld", holders(observed.pods)
+    twice = [f"{name} on {' and '.join(pods)}" for name, pods in held.items() if len(pods) > 1]
+    if twice:
+        return failing(
+            kind,
+            "HeldTwice",
+            f"{', '.join(twice)}: the nodes do not see each other; look at the network between them",
+        )
+    missing = [name for name in ADDRESSES if not held[name]]
+    if not missing:
+        return good(kind, "EachOnOneNode", ", ".join(f"{name} on {pods[0]}" for name, pods in held.items()))
+    text = f"no node has {', '.join(missing)}"
+    if not observed.pods or all(not pod.holds and not pod.ready for pod in observed.pods):
+        return progressing(kind, "Starting", f"{text} yet")
+    return failing(kind, "NotHeld", f"{text}: calls or requests to it fail; see the pods' logs (guard, keepalived)")
+
+
+def edge_redundant(region: VoiceRegion, observed: Observed) -> Condition:
+    """Whether the loss of either node would cost no call."""
+    kind, pods = "EdgeRedundant", observed.pods
+    usable = [node.name for node in observed.nodes if node.matches]
+    if len(usable) < REPLICAS:
+        return failing(
+            kind,
+            "NotEnoughNodes",
+            f"spec.nodeSelector selects {len(usable)} schedulable node{'' if len(usable) == 1 else 's'}, {REPLICAS} "
+            "are needed: label another one, or uncordon it",
+        )
+    problems = [f"{pod.name} {_pod_problem(pod)}" for pod in pods if _pod_problem(pod)]
+    if len(pods) < REPLICAS:
+        problems.append(f"{len(pods)} of {REPLICAS} pods exist")
+    if not problems:
+        return good(kind, "Protected", f"each of {REPLICAS} nodes could take everything of the other")
+    text = "; ".join(problems)
+    if any(pod.ready for pod in pods):
+        return progressing(kind, "NotProtected", f"the loss of a node would cost calls: {text}")
+    return progressing(kind, "NotReady", text)
+
+
+def rolling_out(observed: Observed, outcome: Outcome) -> list[Condition]:
+    """`Progressing`, only while pods have an old template; it says what the next one waits for. No part in `Ready`."""
+    if not observed.workload.exists:
+        return []
+    decision = next_action(observed.pods, observed.workload.revision)
+    if decision.step == "done" or not any(pod.revision != observed.workload.revision for pod in observed.pods):
+        return []
+    failed = next((error for error in outcome.acted.values() if error), None)
+    text = f"{decision.reason}{f': {failed}' if failed else ''}"
+    return [Condition("Progressing", "True", "RollingOut", text, abnormal=True)]
+
+
+def holders(pods: tuple[EdgePod, ...]) -> dict[str, list[str]]:
+    """Pods that hold each address, by address.
+
+    A pod's word counts while it can still give it: not from a node that died, of which the API server learns after 40
+    s. So if two claim an address and one of them says that the other does not answer, while the other thinks all is
+    well, the other's word is old. When both say so the network is split and both may well hold it.
+    """
+    held: dict[str, list[EdgePod]] = {name: [pod for pod in pods if name in pod.holds] for name in ADDRESSES}
+    for claimants in held.values():
+        if len(claimants) == REPLICAS and any(pod.peer_answers for pod in claimants):
+            trusted = [pod for pod in claimants if not pod.peer_answers and pod.ready]
+            claimants[:] = trusted or claimants
+        elif len(claimants) == REPLICAS and any(not pod.ready for pod in claimants):
+            claimants[:] = [pod for pod in claimants if pod.ready] or claimants
+    return {name: [pod.name for pod in claimants] for name, claimants in held.items()}
+
+
+def _pod_problem(pod: EdgePod) -> str:
+    if pod.terminating:
+        return "ends"
+    if not pod.ready:
+        return f"is not ready{f' ({pod.problem})' if pod.problem else ''}"
+    if not pod.protected:
+        return f"is not protected ({'; '.join(pod.unprotected_because) or 'its agent has not said so'})"
+    return ""
+
+
+def status(region: VoiceRegion, observed: Observed) -> Mapping[str, Any]:
+    """The rest of the status (`okitoki.api.status.VoiceRegionStatus`)."""
+    if observed.namespace == "foreign":
+        return {}
+    ready = sum(1 for pod in observed.pods if pod.ready and not pod.terminating)
+    return {
+        "namespace": names.region_namespace(region.metadata.name),
+        "members": f"{ready}/{REPLICAS}",
+        "holders": {name: pods[0] for name, pods in holders(observed.pods).items() if pods},
+        "nodes": {pod.name: pod.node for pod in observed.pods if pod.node},
+        "tenants": observed.tenants,
+    }

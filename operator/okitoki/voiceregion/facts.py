@@ -1,0 +1,100 @@
+"""What is known of a region when its objects are built and its state is judged: plain values, no client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from okitoki.kube.ownership import NamespaceState
+from okitoki.kube.pki import KeyPair
+
+REPLICAS = 2
+"""Nodes of an edge: one carries, the other takes over."""
+ADDRESSES = ("sip", "https", "media-1", "media-2")
+EDGE_KEYS = ("redis-password", "nonce-secret")
+
+Values = Mapping[str, str]
+"""Keys and values of a Secret, decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePod:
+    """A pod of the edge. What follows `problem` is the word of its agent, empty when there is none."""
+
+    name: str
+    uid: str
+    node: str = ""
+    revision: str = ""
+    ready: bool = False
+    terminating: bool = False
+    problem: str = ""
+    holds: tuple[str, ...] = ()
+    peer_answers: bool = False
+    protected: bool = False
+    unprotected_because: tuple[str, ...] = ()
+    dead_letters: int = 0
+
+    @property
+    def ordinal(self) -> int:
+        """Its number in the StatefulSet."""
+        return int(self.name.rpartition("-")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The live StatefulSet. `revision`: of its newest template; empty until its controller has seen that."""
+
+    exists: bool = False
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A node: its addresses and the ranges of its pods."""
+
+    name: str
+    addresses: tuple[str, ...]
+    pod_ranges: tuple[str, ...] = ()
+    matches: bool = False
+    """The region's nodeSelector selects it."""
+    ready: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RegionClaim:
+    """What another region has that this one must not. `older`: it came first and keeps it."""
+
+    name: str
+    domain: str
+    addresses: tuple[str, ...]
+    older: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Contents of the region's Secrets; empty where there is none yet."""
+
+    edge: Values = field(default_factory=dict)
+    tls: KeyPair | None = None
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything a reconcile of a region knows."""
+
+    image: str
+    ca_certificate: str
+    namespace: NamespaceState
+    slot: int
+    """Which set of ports, router ids and alias addresses the region has (`allocation.py`)."""
+    secrets: Secrets = field(default_factory=Secrets)
+    pods: tuple[EdgePod, ...] = ()
+    workload: Workload = Workload()
+    nodes: tuple[NodeFacts, ...] = ()
+    used_nodes: tuple[str, ...] = ()
+    """Every node that ever ran a pod of the edge: they are swept when the region goes."""
+    others: tuple[RegionClaim, ...] = ()
+    tenants: int = 0

@@ -1,0 +1,113 @@
+"""The VoiceRegion in the reconcile loop: which step is what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from okitoki.api.voiceregion import VoiceRegion
+from okitoki.kube import labels, names
+from okitoki.kube import resources as kinds
+from okitoki.kube.apply import Live
+from okitoki.kube.resources import Manifest, ResourceType
+from okitoki.reconcile.conditions import Condition, summary
+from okitoki.reconcile.index import Index
+from okitoki.reconcile.kind import Action, Context, InvalidResource, Outcome, Scope
+from okitoki.reconcile.parse import parse
+from okitoki.voiceregion import conditions as judged
+from okitoki.voiceregion import secrets
+from okitoki.voiceregion.allocation import NoSlotError
+from okitoki.voiceregion.build import build
+from okitoki.voiceregion.facts import Observed
+from okitoki.voiceregion.finalize import finalize
+from okitoki.voiceregion.observe import observe
+from okitoki.voiceregion.rollout import next_action
+from okitoki.voiceregion.validity import invalid_because
+
+RESTART = "RestartEdgePod"
+
+RECHECK_UNREADY_SECONDS = 10.0
+"""While not ready: nodes send no event here, and some of what is awaited is a matter of time."""
+RECHECK_SECONDS = 300.0
+"""Nodes change their addresses and labels, certificates age."""
+
+OWN_KINDS = (
+    kinds.SERVICE_ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING, kinds.SECRET, kinds.CONFIG_MAP,
+    kinds.POD_DISRUPTION_BUDGET, kinds.STATEFUL_SET,
+)  # fmt: skip
+
+
+class VoiceRegionKind:
+    """See `okitoki.reconcile.kind.Kind`."""
+
+    resource: ResourceType = kinds.VOICE_REGION
+    owner_label = labels.REGION
+    watched: Sequence[ResourceType] = (kinds.NAMESPACE, *OWN_KINDS, kinds.POD)
+
+    def parse(self, raw: Manifest) -> VoiceRegion:
+        """Raises `InvalidResource`."""
+        return parse(VoiceRegion, raw)
+
+    def scopes(self, resource: VoiceRegion, index: Index) -> Sequence[Scope]:
+        """The own namespace."""
+        namespace = names.region_namespace(resource.metadata.name)
+        return [Scope(None, (kinds.NAMESPACE,), names=(namespace,)), Scope(namespace, OWN_KINDS)]
+
+    async def observe(self, ctx: Context, resource: VoiceRegion, live: Live) -> Observed:
+        """Reads only."""
+        try:
+            return await observe(ctx, resource, live)
+        except NoSlotError as error:
+            raise InvalidResource("metadata.name", str(error)) from error
+
+    async def prepare(self, ctx: Context, resource: VoiceRegion, observed: Observed) -> Observed:
+        """Generates what is missing of secrets and certificates."""
+        return secrets.fill(resource, observed, ctx.authority, ctx.now())
+
+    def build(self, resource: VoiceRegion, observed: Observed) -> Sequence[Manifest]:
+        """The wanted objects in order."""
+        return build(resource, observed)
+
+    def may_prune(self, resource: VoiceRegion, observed: Observed) -> bool:
+        """Only in an own namespace, and not while the region cannot be built."""
+        return observed.namespace == "ours" and invalid_because(resource, observed) is None
+
+    def decide(self, resource: VoiceRegion, observed: Observed) -> Sequence[Action]:
+        """At most one restart of a pod (`rollout.py`)."""
+        if observed.namespace != "ours" or not observed.workload.exists or invalid_because(resource, observed):
+            return []
+        decision = next_action(observed.pods, observed.workload.revision)
+        if decision.step != "restart" or decision.pod is None:
+            return []
+        return [Action(RESTART, decision.reason, {"pod": decision.pod.name, "uid": decision.pod.uid})]
+
+    async def act(self, ctx: Context, resource: VoiceRegion, observed: Observed, action: Action) -> str | None:
+        """Delete the pod that was decided on, no other of its name."""
+        namespace = names.region_namespace(resource.metadata.name)
+        await ctx.client.delete(kinds.POD, action.data["pod"], namespace, uid=action.data["uid"])
+        return None
+
+    def conditions(self, resource: VoiceRegion, observed: Observed, outcome: Outcome) -> Sequence[Condition]:
+        """See `okitoki.voiceregion.conditions`."""
+        return judged.conditions(resource, observed, outcome)
+
+    def status(self, resource: VoiceRegion, observed: Observed, outcome: Outcome) -> Mapping[str, Any]:
+        """The rest of the status."""
+        return judged.status(resource, observed)
+
+    def recheck_seconds(self, resource: VoiceRegion, observed: Observed, outcome: Outcome) -> float | None:
+        """Soon while not ready, now and then otherwise."""
+        ready = summary(self.conditions(resource, observed, outcome)).status == "True"
+        return RECHECK_SECONDS if ready else RECHECK_UNREADY_SECONDS
+
+    async def finalize(self, ctx: Context, raw: Manifest) -> str | None:
+        """See `okitoki.voiceregion.finalize`."""
+        return await finalize(ctx, raw)
+
+    def concerned_by(self, changed: Manifest, index: Index) -> Sequence[str]:
+        """The regions of a tenant (they count theirs); every other region, when one changed: addresses may be free
+        now."""
+        if changed["kind"] == kinds.TENANT.kind:
+            named = (changed.get("spec") or {}).get("regions") or []
+            return [name for name in named if name in index.regions]
+        return [name for name in index.regions if name != changed["metadata"]["name"]]

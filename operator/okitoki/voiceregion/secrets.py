@@ -1,0 +1,28 @@
+"""Random values and certificates of a region: made once, kept for ever (but the certificate, which is renewed)."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import datetime
+
+from okitoki.api.voiceregion import VoiceRegion
+from okitoki.kube.pki import Authority
+from okitoki.voiceregion.facts import EDGE_KEYS, Observed
+
+
+def fill(region: VoiceRegion, observed: Observed, authority: Authority, now: datetime) -> Observed:
+    """`observed` with what is missing generated; what exists is never changed."""
+    found = observed.secrets
+    wanted = certificate_names(region)
+    tls = found.tls
+    if tls is None or authority.unfit(tls, wanted, now):
+        tls = authority.issue(wanted, now)
+    # Letters and digits only: the values go into configuration files of several syntaxes.
+    edge = {**{key: secrets.token_hex(32) for key in EDGE_KEYS if key not in found.edge}, **found.edge}
+    return replace(observed, secrets=replace(found, edge=edge, tls=tls))
+
+
+def certificate_names(region: VoiceRegion) -> list[str]:
+    """All tenants' host names at once, so that a new tenant changes nothing here."""
+    return [f"*.{region.spec.domain}"]
