@@ -1,39 +1,44 @@
-"""The node's addresses: which interface carries them, and taking the region's away. Blocking; for the start of processes."""
+"""The node's addresses: which interface carries them, and taking the region's away. For the start of processes."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 
-from pyroute2 import IPRoute, NetlinkError
-
-EADDRNOTAVAIL = 99
+from okitoki_agents.edge import rtnetlink
+from okitoki_agents.edge.rtnetlink import AddressEvent
 
 
 class NetworkError(RuntimeError):
     """The node is not what the edge was told."""
 
 
-def interface_of(ip: str) -> tuple[int, str]:
-    """Index and name of the interface that carries `ip`. Raises NetworkError."""
-    with IPRoute() as netlink:
-        for message in netlink.get_addr(family=2):
-            if message.get_attr("IFA_LOCAL") == ip:
-                index = message["index"]
-                return index, netlink.get_links(index)[0].get_attr("IFLA_IFNAME")
+def addresses() -> list[AddressEvent]:
+    """All IPv4 addresses of the node."""
+    found: list[AddressEvent] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        netlink.bind((0, 0))
+        netlink.send(rtnetlink.dump())
+        while True:
+            for event in rtnetlink.events(netlink.recv(1 << 17)):
+                if event is None:
+                    return found
+                found.append(event)
+
+
+def interface_of(ip: str) -> str:
+    """Name of the interface that carries `ip`. Raises NetworkError."""
+    for address in addresses():
+        if address.ip == ip:
+            return socket.if_indextoname(address.interface)
     raise NetworkError(f"NODE_IP: {ip} is on no interface of this node; the pod must use the host network")
 
 
 def remove(ips: Iterable[str]) -> list[str]:
     """Delete those of `ips` that are on this node, whatever their prefix; returns them."""
-    wanted, removed = set(ips), []
-    with IPRoute() as netlink:
-        for message in netlink.get_addr(family=2):
-            local = message.get_attr("IFA_LOCAL")
-            if local in wanted:
-                try:
-                    netlink.addr("del", index=message["index"], address=local, prefixlen=message["prefixlen"])
-                except NetlinkError as error:
-                    if error.code != EADDRNOTAVAIL:
-                        raise
-                removed.append(local)
-    return removed
+    wanted = set(ips)
+    present = [address for address in addresses() if address.ip in wanted]
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        for address in present:
+            netlink.send(rtnetlink.delete(address.ip, address.prefix, address.interface))
+    return [address.ip for address in present]

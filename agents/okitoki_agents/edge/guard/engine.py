@@ -8,9 +8,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from redis import RedisError
-from redis.asyncio import Redis
-
+from okitoki_agents.edge import resp
 from okitoki_agents.edge.facts import Facts
 
 log = logging.getLogger(__name__)
@@ -32,14 +30,9 @@ class Engine:
     def __init__(self, facts: Facts, number: int) -> None:
         self.name = f"media-{number}"
         self._cli = ("127.0.0.1", facts.region.ports.cli[number - 1])
-        self._redis = Redis(
-            host=facts.node_ip,
-            port=facts.region.ports.redis,
-            db=number,
-            password=facts.redis_password,
-            socket_timeout=1,
-            socket_connect_timeout=1,
-        )
+        self._redis = (facts.node_ip, facts.region.ports.redis)
+        self._password = facts.redis_password
+        self._forget = (f"SELECT {number}", "FLUSHDB")
         self._task: asyncio.Task[None] | None = None
 
     def own(self, wanted: Callable[[], bool]) -> None:
@@ -66,8 +59,8 @@ class Engine:
             try:
                 await self._command(order)
                 if order == "standby":
-                    await self._redis.flushdb()
-            except (OSError, TimeoutError, RedisError):
+                    await resp.ask(self._redis, self._password, *self._forget, timeout=_CLI_TIMEOUT)
+            except (OSError, TimeoutError, resp.RespError):
                 await asyncio.sleep(_RETRY)
                 continue
             log.info("%s: %s, %.0f ms", self.name, order, 1000 * (time.monotonic() - began))

@@ -11,7 +11,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 
-from okitoki_agents.edge.guard import rtnetlink
+from okitoki_agents.edge import rtnetlink
 
 log = logging.getLogger(__name__)
 

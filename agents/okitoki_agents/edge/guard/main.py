@@ -17,7 +17,7 @@ from okitoki_agents.edge.guard import leases, probes
 from okitoki_agents.edge.guard.engine import Engine
 from okitoki_agents.edge.guard.leases import Leases
 from okitoki_agents.edge.guard.netfilter import Table
-from okitoki_agents.edge.guard.peer import Peer, RedisPing
+from okitoki_agents.edge.guard.peer import Peer, redis_answers
 from okitoki_agents.edge.guard.processes import Watch
 from okitoki_agents.edge.guard.service import Service
 
@@ -41,7 +41,7 @@ class Guard:
         self._facts = facts
         self._paths = facts.paths
         region = facts.region
-        _, self._interface = network.interface_of(facts.node_ip)
+        self._interface = network.interface_of(facts.node_ip)
         self._leases = Leases({address.ip: address.name for address in region.addresses}, self._address_changed)
         self._engines = {f"media-{number}": Engine(facts, number) for number in (1, 2)}
         self._redis_ok = False
@@ -53,7 +53,6 @@ class Guard:
         self._vrrp = Watch(self._paths.run / "keepalived-vrrp.pid", self._publish, self._keepalived_died)
         self._table = Table(f"okitoki-{region.name}")
         self._peer = Peer(facts, self._table, self._interface, self._keepalived, self._reclaim)
-        self._own_redis = RedisPing(facts.node_ip, facts)
         self._services = self._make_services()
 
     def _make_services(self) -> list[Service]:
@@ -136,7 +135,7 @@ class Guard:
 
     async def _look_far(self) -> None:
         await self._peer.follow()
-        ok = self._redis.runs() and await self._own_redis.ask()
+        ok = self._redis.runs() and await redis_answers(self._facts.node_ip, self._facts)
         if ok and not self._redis_ok:
             # What it holds may be older than the calls.
             self._reclaim()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Callable
 
-from okitoki_agents.edge import render
+from okitoki_agents.edge import render, resp
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.guard import netfilter
 from okitoki_agents.edge.guard.processes import Watch
@@ -18,23 +17,13 @@ log = logging.getLogger(__name__)
 _TIMEOUT = 1.0
 
 
-class RedisPing:
-    """Whether a Redis answers with this region's password; a connection for each question, so that none goes stale."""
-
-    def __init__(self, host: str, facts: Facts) -> None:
-        self._host, self._port = host, facts.region.ports.redis
-        self._question = f"AUTH {facts.redis_password}\r\nPING\r\n".encode()
-
-    async def ask(self) -> bool:
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_TIMEOUT):
-                reader, writer = await asyncio.open_connection(self._host, self._port)
-                try:
-                    writer.write(self._question)
-                    return await reader.readline() == b"+OK\r\n" and await reader.readline() == b"+PONG\r\n"
-                finally:
-                    writer.close()
+async def redis_answers(host: str, facts: Facts) -> bool:
+    """Whether a Redis of this region answers there."""
+    try:
+        await resp.ask((host, facts.region.ports.redis), facts.redis_password, "PING", timeout=_TIMEOUT)
+    except (OSError, TimeoutError, resp.RespError):
         return False
+    return True
 
 
 class Peer:
@@ -45,7 +34,6 @@ class Peer:
     ) -> None:
         self._facts, self._table, self._interface = facts, table, interface
         self._keepalived, self._on_return = keepalived, on_return
-        self._ping = RedisPing(facts.region.peer_alias, facts)
         self.address = render.peer_of(facts)
         self.reachable = False
 
@@ -61,7 +49,7 @@ class Peer:
             self.install()
             self._tell_keepalived()
             await asyncio.to_thread(netfilter.forget_flows, self._facts.region.peer_alias)
-        reachable = bool(address) and await self._ping.ask()
+        reachable = bool(address) and await redis_answers(self._facts.region.peer_alias, self._facts)
         if reachable and not self.reachable:
             # A peer that died without a word leaves subscriptions half open: nothing that it says would be heard.
             await asyncio.to_thread(netfilter.forget_flows, self._facts.region.peer_alias)

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def run(facts: Facts, name: str) -> NoReturn:
-    _, interface = network.interface_of(facts.node_ip)
+    interface = network.interface_of(facts.node_ip)
     wait_for("the guard", lambda: all((facts.paths.track / service).exists() for service in SERVICES))
     if left := network.remove(address.ip for address in facts.region.addresses):
         log.warning("removed addresses that were left on this node: %s", ", ".join(left))

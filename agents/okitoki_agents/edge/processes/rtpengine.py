@@ -6,11 +6,10 @@ ignore what the peer says of them. Its calls come from the peer's Redis, where t
 
 from __future__ import annotations
 
+import asyncio
 from typing import NoReturn
 
-from redis import Redis, RedisError
-
-from okitoki_agents.edge import render
+from okitoki_agents.edge import render, resp
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.processes.become import become, wait_for
 
@@ -24,17 +23,9 @@ def run(facts: Facts, name: str) -> NoReturn:
 
 
 def _flush(facts: Facts, database: int) -> bool:
-    client = Redis(
-        host=facts.node_ip,
-        port=facts.region.ports.redis,
-        db=database,
-        password=facts.redis_password,
-        socket_timeout=1,
-        socket_connect_timeout=1,
-    )
+    address = (facts.node_ip, facts.region.ports.redis)
     try:
-        return bool(client.flushdb())
-    except RedisError:
+        asyncio.run(resp.ask(address, facts.redis_password, f"SELECT {database}", "FLUSHDB", timeout=1.0))
+    except (OSError, TimeoutError, resp.RespError):
         return False
-    finally:
-        client.close()
+    return True

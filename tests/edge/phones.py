@@ -1,0 +1,101 @@
+"""Calls through the lab: the project's own carrier and agents' phones, and the verdict on what they saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import lab as labs
+from lab import Lab, wait_until
+from okitoki_phones.judge import CallVerdict, judge
+from okitoki_phones.records import read_lines
+
+TENANT, HOST, NUMBER, QUEUE = "acme", "acme.lab.okitoki.test", "+380441234567", "sales"
+CARRIER, AGENTS = labs.PHONES, f"{labs.NETWORK}.51"
+
+
+_PUBLISH = """
+import asyncio, hashlib, sys
+from okitoki_agents.edge.kamailio import NumberRoute, Routes, publish
+tenant, host, number, queue, *agents = sys.argv[1:]
+digest = lambda name: hashlib.md5(f"{name}:{tenant}:secret-{name}".encode()).hexdigest()
+routes = Routes(
+    numbers={number: NumberRoute(tenant, queue, host)},
+    queues={(tenant, queue): tuple(agents)},
+    ha1={(name, host): digest(name) for name in agents},
+    realms={host: tenant},
+)
+sys.exit(0 if asyncio.run(publish(routes)) else "Kamailio does not answer")
+"""
+
+
+class Phones:
+    """`count` calls that last until `finish`, each to an agent of its own."""
+
+    def __init__(self, lab: Lab, out: Path, count: int) -> None:
+        self.lab, self.out, self.count = lab, out, count
+        self.agents = [f"{1001 + index}" for index in range(count + 2)]
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def publish(self) -> None:
+        for node in self.lab.nodes:
+            node.run("python3", "-c", _PUBLISH, TENANT, HOST, NUMBER, QUEUE, *self.agents)
+
+    def _start(self, role: str, config: dict[str, object]) -> subprocess.Popen[bytes]:
+        folder = self.out / role
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(config))
+        command = [sys.executable, "-m", "okitoki_phones", role, "--config", folder / "config.json", "--out", folder]
+        environment = os.environ | {"PYTHONPATH": str(labs.REPOSITORY / "loadtests")}
+        log = (folder / "log").open("wb")
+        process = subprocess.Popen(["nice", "-n", "-5", "ip", "netns", "exec", "vc-c", *command], env=environment, stdout=log, stderr=log)
+        self._processes.append(process)
+        wait_until(f"the {role}", lambda: (folder / "ready").exists() or process.poll() is not None, 30)
+        return process
+
+    def register(self) -> None:
+        labs.sh("ip", "-n", "vc-c", "address", "add", f"{AGENTS}/24", "dev", "eth0", check=False)
+        agents = [{"username": n, "domain": HOST, "secret": f"secret-{n}", "tenant": TENANT} for n in self.agents]
+        config = {"host": AGENTS, "server": {"host": labs.SIP}, "agents": agents, "ringSeconds": [0.1, 0.4]}
+        self._agents = self._start("agents", config)
+
+    def call(self, short: list[dict[str, object]] | None = None, long: bool = True) -> None:
+        config: dict[str, object] = {
+            "address": {"host": CARRIER, "port": 5060}, "server": {"host": labs.SIP}, "short": short or [],
+            "long": [{"number": NUMBER, "tenant": TENANT, "count": self.count}] if long else [],
+        }  # fmt: skip
+        self._carrier = self._start("carrier", config)
+
+    def finish(self) -> list[CallVerdict]:
+        """Hang up everything and judge."""
+        self._carrier.send_signal(signal.SIGTERM)
+        self._carrier.wait(90)
+        self._agents.send_signal(signal.SIGTERM)
+        self._agents.wait(30)
+        return judge(read_lines([self.out / role / "calls.jsonl" for role in ("carrier", "agents")]))
+
+    def close(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def summary(verdicts: list[CallVerdict]) -> str:
+    ways = [way for verdict in verdicts for way in (verdict.to_agent, verdict.to_caller) if way]
+    outcomes: dict[str, int] = {}
+    for verdict in verdicts:
+        outcomes[verdict.outcome] = outcomes.get(verdict.outcome, 0) + 1
+    gaps = sorted(way.longest_gap_ms or 0 for way in ways)
+    stalls = max((way.longest_stall_of_sender_ms or 0 for way in ways), default=0)
+    lost = sum(way.lost for way in ways)
+    problems = sorted({problem for verdict in verdicts for problem in verdict.problems})
+    middle = gaps[len(gaps) // 2] if gaps else 0
+    return (
+        f"{outcomes} gap median {middle:.0f} worst {gaps[-1] if gaps else 0:.0f} ms (sender's own stall {stalls:.0f}), "
+        f"lost {lost} of {sum(way.sent for way in ways)}, problems {problems}"
+    )
