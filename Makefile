@@ -50,8 +50,10 @@ imports: setup ## Layers, by import-linter
 	$(BIN)/lint-imports
 generated: setup ## crds/ and the CRD chart are what the models say
 	$(BIN)/python -m okitoki.api.crds --check
+	$(BIN)/python -m okitoki.api.crds --check charts/okitoki-crds/files
 charts: cluster-tools ## helm lint of both charts
-	$(LOCAL) run helm lint --strict charts/okitoki-crds charts/okitoki
+	$(LOCAL) run helm lint --strict charts/okitoki-crds
+	$(LOCAL) run helm lint --strict charts/okitoki --values charts/okitoki/ci/values.yaml
 test-unit: cluster-tools ## Unit tests: no cluster
 	$(PYTEST) tests/unit
 
@@ -62,8 +64,9 @@ test-cluster: images ## On the local kind cluster
 	$(PYTEST) tests/cluster
 
 ##@ Writing
-crds: setup ## Generate crds/ from the models
+crds: setup ## Generate crds/ and their copy in the chart from the models
 	$(BIN)/python -m okitoki.api.crds
+	$(BIN)/python -m okitoki.api.crds charts/okitoki-crds/files
 format: setup ## ruff: mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
