@@ -1,7 +1,7 @@
 """Throw-away PostgreSQL servers on loopback, from whatever version is installed under /usr/lib/postgresql.
 
-They know nothing of a system's cluster: own directory, own ports, no Unix socket. They run as `postgres` (or `nobody`) when
-the tests run as root, which PostgreSQL refuses.
+They know nothing of a system's cluster: own directory, own ports, no Unix socket. They run as `postgres` (or `nobody`)
+when the tests run as root, which PostgreSQL refuses.
 """
 
 from __future__ import annotations
@@ -89,13 +89,13 @@ class Server:
     def data(self) -> Path:
         return self.directory / self.name
 
-    @property
-    def conninfo(self) -> str:
-        return f"host=127.0.0.1 port={self.port} user=superuser password={PASSWORD} dbname=callcentre connect_timeout=5"
+    def conninfo(self, database: str = "callcentre") -> str:
+        login = f"user=superuser password={PASSWORD}"
+        return f"host=127.0.0.1 port={self.port} {login} dbname={database} connect_timeout=5"
 
-    def sql(self, statement: str) -> list[tuple[object, ...]]:
+    def sql(self, statement: str, database: str = "callcentre") -> list[tuple[object, ...]]:
         """Run one statement as superuser, in autocommit mode."""
-        with psycopg.connect(self.conninfo, autocommit=True) as connection:
+        with psycopg.connect(self.conninfo(database), autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
@@ -145,8 +145,7 @@ class Server:
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for leftover in (self.data / "postmaster.pid",):
-            leftover.unlink(missing_ok=True)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
 
 class Cluster:
@@ -161,10 +160,8 @@ class Cluster:
         server = self._add(name)
         password_file = self.directory / "password"
         password_file.write_text(PASSWORD)
-        run(
-            binaries() / "initdb", "-D", server.data, "-U", "superuser", "-A", "scram-sha-256", "--pwfile", password_file,
-            "-E", "UTF8", "--locale", "C.UTF-8", "--no-sync",
-        )  # fmt: skip
+        login = ("-U", "superuser", "-A", "scram-sha-256", "--pwfile", password_file)
+        run(binaries() / "initdb", "-D", server.data, *login, "-E", "UTF8", "--locale", "C.UTF-8", "--no-sync")
         with (server.data / "postgresql.conf").open("a") as configuration:
             configuration.write(
                 "max_connections = 60\nshared_buffers = 16MB\nwal_level = replica\nmax_wal_senders = 4\n"
@@ -174,21 +171,32 @@ class Cluster:
         with (server.data / "pg_hba.conf").open("a") as access:
             access.write("host replication all 127.0.0.1/32 scram-sha-256\n")
         server.start()
-        with psycopg.connect(
-            f"host=127.0.0.1 port={server.port} user=superuser password={PASSWORD} dbname=postgres", autocommit=True
-        ) as connection:
-            connection.execute(f"create role app login password '{PASSWORD}'")
-            connection.execute("create database callcentre owner app")
+        server.sql(f"create role app login password '{PASSWORD}'", "postgres")
+        server.sql("create database callcentre owner app", "postgres")
         return server
 
     def standby(self, of: Server, name: str = "second") -> Server:
         """A streaming standby of `of`, whose application_name is its name."""
         server = self._add(name)
         source = f"host=127.0.0.1 port={of.port} user=superuser password={PASSWORD} application_name={name}"
-        run(binaries() / "pg_basebackup", "-D", server.data, "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        run(
+            binaries() / "pg_basebackup",
+            "-D",
+            server.data,
+            "-d",
+            source,
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+        )
         server.start()
         eventually(
-            lambda: of.sql(f"select state from pg_stat_replication where application_name = '{name}'") == [("streaming",)],
+            lambda: (
+                of.sql(f"select state from pg_stat_replication where application_name = '{name}'") == [("streaming",)]
+            ),
             f"{name} streams",
         )
         return server

@@ -19,6 +19,7 @@ import psycopg
 from callcentre.database.cluster import Cluster, Primary
 from callcentre.database.connection import Database as Session
 from callcentre.database.connection import Login
+from callcentre.database.members import Member
 from callcentre.database.resolver import Resolver
 from callcentre.database.runner import Database, Deadline, UnavailableError
 from callcentre.migrations import known_revisions
@@ -63,8 +64,8 @@ async def read_revision(session: Session) -> str | None:
     return None if row is None else str(row["version_num"])
 
 
-async def migrate(primary: Primary, login: Login, address: str) -> None:
-    """Run `python -m callcentre.migrations` against the primary; killed when it takes too long or this task is
+async def migrate(member: Member, login: Login, address: str) -> None:
+    """Run `python -m callcentre.migrations` against the member; killed when it takes too long or this task is
     cancelled.
 
     Raises RuntimeError with the last line of its standard error.
@@ -72,9 +73,9 @@ async def migrate(primary: Primary, login: Login, address: str) -> None:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PG")},
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PGHOST": primary.member.host,
+        "PGHOST": member.host,
         "PGHOSTADDR": address,
-        "PGPORT": str(primary.member.port),
+        "PGPORT": str(member.port),
         "PGDATABASE": login.database,
         "PGUSER": login.user,
         "PGPASSWORD": login.password,
@@ -155,7 +156,7 @@ class SchemaKeeper:
                 address = self._resolver.address(primary.member)
                 if address is None:
                     raise RuntimeError(f"{primary.member.name} has no known address")
-                await migrate(primary, self._login, address)
+                await migrate(primary.member, self._login, address)
         raise RuntimeError("the migrations have run, but the primary does not have their result")
 
     def _tell(self, event: str, reason: str) -> None:

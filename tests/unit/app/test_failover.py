@@ -1,0 +1,219 @@
+"""Servers frozen, killed, replaced: what clients of the app notice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from support.callcentre_app import App, RunApp, run_migrations
+from support.postgres import Cluster, Server
+
+from callcentre.database import decisions
+from callcentre.database.decisions import SILENCE
+
+RECORD: dict[str, Any] = {
+    "direction": "out",
+    "number": "+380441234567",
+    "caller": "+380501112233",
+    "startedAt": "2026-03-01T12:00:00Z",
+    "endedAt": "2026-03-01T12:01:00Z",
+    "endReason": "bye",
+}
+
+
+@pytest.fixture
+def pair(servers: Cluster) -> tuple[Server, Server]:
+    """A primary whose commits wait for its one standby."""
+    first = servers.primary("first")
+    run_migrations(first)
+    second = servers.standby(first, "second")
+    first.configure(synchronous_standby_names="second")
+    return first, second
+
+
+@dataclass
+class Writer:
+    """Writes one record after another; each until it is acknowledged, always under its own key."""
+
+    app: App
+    acknowledged: list[str] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    slowest: float = 0.0
+    stopping: bool = False
+
+    async def run(self) -> None:
+        while not self.stopping:
+            key, began = str(uuid4()), time.monotonic()
+            while True:
+                reply = await self.app.client.post("/v1/call-records", json=RECORD, headers={"Idempotency-Key": key})
+                self.statuses.append(reply.status_code)
+                if reply.is_success:
+                    break
+                await asyncio.sleep(0.1)
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.acknowledged.append(key)
+            await asyncio.sleep(0.01)
+
+
+class Load:
+    """Several writers; `progress` waits until each has been acknowledged anew."""
+
+    def __init__(self, app: App, count: int = 4) -> None:
+        self.app = app
+        self.writers = [Writer(app) for _ in range(count)]
+        self.tasks = [asyncio.create_task(writer.run()) for writer in self.writers]
+
+    @property
+    def acknowledged(self) -> set[str]:
+        return {key for writer in self.writers for key in writer.acknowledged}
+
+    async def progress(self, count: int = 5) -> None:
+        goals = [(writer, len(writer.acknowledged) + count) for writer in self.writers]
+        await self.app.until(
+            lambda: all(len(writer.acknowledged) >= goal for writer, goal in goals), "every writer goes on", 40
+        )
+
+    async def stop(self) -> None:
+        for writer in self.writers:
+            writer.stopping = True
+        await asyncio.gather(*self.tasks)
+
+
+def stored(server: Server) -> set[str]:
+    return {str(row[0]) for row in server.sql("select id from call_records")}
+
+
+async def test_a_frozen_standby_is_not_noticed_by_requests(servers: Cluster, run_app: RunApp) -> None:
+    first = servers.primary("first")
+    run_migrations(first)
+    second = servers.standby(first, "second")
+    async with run_app(first, second) as app:
+        load = Load(app)
+        await load.progress()
+        second.freeze()
+        name = app.services.cluster.members[1].name
+
+        def silent() -> bool:
+            rows = {row["name"]: row for row in app.services.cluster.report(time.monotonic())}
+            return "silent" in str(rows[name]["state"])
+
+        await app.until(silent, "the frozen member is known to be silent")
+        for writer in load.writers:
+            writer.slowest = 0.0
+        await load.progress(20)
+        await load.stop()
+        assert all(writer.slowest < SILENCE for writer in load.writers)
+        assert {status for writer in load.writers for status in writer.statuses} == {201}
+        second.thaw()
+        await app.until(lambda: not silent(), "the thawed member answers")
+
+
+async def test_a_killed_primary_costs_no_acknowledged_write_and_no_error(
+    pair: tuple[Server, Server], run_app: RunApp
+) -> None:
+    first, second = pair
+    async with run_app(first, second) as app:
+        load = Load(app)
+        await load.progress()
+        first.kill()
+        await asyncio.to_thread(second.promote)
+        await load.progress()
+        await load.stop()
+        assert app.services.cluster.primary is not None
+        assert app.services.cluster.primary.identity.timeline == 2
+        assert {status for writer in load.writers for status in writer.statuses} <= {200, 201}
+        assert load.acknowledged <= stored(second)
+        assert len(load.acknowledged) >= 40
+
+
+async def test_a_frozen_primary_is_left_and_not_believed_when_it_is_back(
+    pair: tuple[Server, Server], run_app: RunApp
+) -> None:
+    """SIGSTOP: its connections stay open and its kernel answers, so only time tells."""
+    first, second = pair
+    async with run_app(first, second) as app:
+        load = Load(app)
+        await load.progress()
+        first.freeze()
+        await asyncio.to_thread(second.promote)
+        await load.progress()
+        first.thaw()
+        names = [member.name for member in app.services.cluster.members]
+
+        def both_claim() -> bool:
+            states = [str(row["state"]) for row in app.services.cluster.report(time.monotonic())]
+            return all("primary on timeline" in state for state in states)
+
+        await app.until(both_claim, "both members claim to be the primary")
+        await load.progress()
+        await load.stop()
+        assert app.services.cluster.primary is not None
+        assert app.services.cluster.primary.member.name == names[1]
+        assert "highest timeline 2" in app.services.cluster.reason
+        assert load.acknowledged <= stored(second)
+        assert {status for writer in load.writers for status in writer.statuses} <= {200, 201}
+
+
+async def test_a_restart_in_place_is_hidden(servers: Cluster, run_app: RunApp) -> None:
+    first = servers.primary("first")
+    run_migrations(first)
+    async with run_app(first) as app:
+        load = Load(app)
+        await load.progress()
+        await asyncio.to_thread(first.stop, "fast")
+        await asyncio.to_thread(first.start)
+        await load.progress()
+        await load.stop()
+        assert {status for writer in load.writers for status in writer.statuses} <= {200, 201}
+        assert load.acknowledged <= stored(first)
+
+
+async def test_without_a_primary_the_deadline_ends_in_503_and_readiness_follows(
+    servers: Cluster, run_app: RunApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "REQUEST_DEADLINE", 2.0)  # readiness' bound; the requests' own is set below
+    first = servers.primary("first")
+    run_migrations(first)
+    async with run_app(first, ready=False) as app:
+        assert (await app.anyone.get("/readyz")).status_code == 503
+        assert (await app.anyone.get("/healthz")).status_code == 200
+        await app.until(lambda: app.services.schema.migrated, "the schema is ready")
+        ready = await app.anyone.get("/readyz")
+        assert ready.status_code == 200
+        assert ready.json()["primary"] == app.services.cluster.members[0].name
+        assert ready.json()["members"][0]["role"] == "primary"
+        app.limit_requests(1.0)
+        assert (await app.client.get("/v1/agents")).status_code == 200  # the key is known from here on
+
+        await asyncio.to_thread(first.stop, "immediate")
+        await app.until(lambda: app.services.cluster.primary is None, "the primary is gone")
+        assert (await app.anyone.get("/readyz")).status_code == 200  # it may be a failover
+        began = time.monotonic()
+        reply = await app.client.post("/v1/call-records", json=RECORD, headers={"Idempotency-Key": str(uuid4())})
+        assert 0.9 < time.monotonic() - began < 3
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, "database_unavailable")
+        assert reply.headers["retry-after"] == "1"
+
+        async def unready() -> None:
+            while (await app.anyone.get("/readyz")).status_code != 503:
+                await asyncio.sleep(0.05)
+
+        await asyncio.wait_for(unready(), 10)
+        assert (await app.anyone.get("/healthz")).status_code == 200
+        await asyncio.to_thread(first.start)
+        await app.until(lambda: app.services.cluster.primary is not None, "the primary is back")
+        assert (await app.anyone.get("/readyz")).status_code == 200
+
+
+async def test_a_standby_alone_is_no_primary(pair: tuple[Server, Server], run_app: RunApp) -> None:
+    _, second = pair
+    async with run_app(second, ready=False) as app:
+        cluster = app.services.cluster
+        await app.until(lambda: cluster.report(time.monotonic())[0]["role"] == "standby", "the standby is known")
+        assert cluster.primary is None
+        reply = await app.anyone.get("/readyz")
+        assert (reply.status_code, reply.json()["primary"]) == (503, None)
