@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ class Config:
     since: str = ""
     ledgers: list[str] = field(default_factory=list)
     queues: dict[str, list[str]] = field(default_factory=dict)
+    call_ids: list[str] = field(default_factory=list)
+    patience: float = 0.0
 
     @classmethod
     def read(cls, path: Path, needed: tuple[str, ...]) -> Config:
@@ -100,8 +103,17 @@ async def fetch(config: Config) -> list[dict[str, Any]]:
 
 
 async def records(config: Config, out: Path) -> int:
-    """All call records from a time on, into records.json."""
-    found = await fetch(config)
+    """All call records from a time on, into records.json.
+
+    The edge delivers the records of calls after their end: `call_ids` are waited for, `patience` seconds at most.
+    """
+    deadline = time.monotonic() + config.patience
+    while True:
+        found = await fetch(config)
+        missing = set(config.call_ids) - {record.get("callId") for record in found}
+        if not missing or time.monotonic() >= deadline:
+            break
+        await asyncio.sleep(1.0)
     save(out / "records.json", found)
     print(f"{len(found)} records", flush=True)
     return 0

@@ -22,9 +22,9 @@ LONGEST_PAUSE_SECONDS = 0.5
 IN_FLIGHT = 1000
 
 # Answers that say "not now" rather than "no".
-TRY_AGAIN = frozenset({408, 425, 429})
-# The app's own word that a 503 did nothing (the API's error codes).
-NOTHING_DONE = "database_unavailable"
+TRY_AGAIN = frozenset({408, 421, 425, 429})
+# The app's own word that a 503 did nothing (docs/interfaces.md).
+NOTHING_DONE = frozenset({"database_unavailable", "overloaded"})
 
 
 class Sender(Protocol):
@@ -50,8 +50,9 @@ def judge_answer(status: int, body: Any, key: str) -> Attempt:
         if isinstance(body, dict) and body.get("id") == key:
             return Attempt(OK, str(status), again=False)
         return Attempt(UNKNOWN, f"{status} for another record", again=False)
-    if status == 503 and isinstance(body, dict) and (body.get("error") or {}).get("code") == NOTHING_DONE:
-        return Attempt(FAIL, f"503 {NOTHING_DONE}", again=True)
+    code = (body.get("error") or {}).get("code") if isinstance(body, dict) else None
+    if status == 503 and code in NOTHING_DONE:
+        return Attempt(FAIL, f"503 {code}", again=True)
     if status in TRY_AGAIN:
         return Attempt(FAIL, str(status), again=True)
     if 400 <= status < 500:

@@ -16,7 +16,7 @@ from pathlib import Path
 from okitoki_phones.agent import Agent
 from okitoki_phones.carrier import Carrier
 from okitoki_phones.config import AgentsConfig, CarrierConfig, ConfigError, load
-from okitoki_phones.records import JsonLines, write_whole
+from okitoki_phones.records import JsonLines, LegRecord, write_whole
 
 
 def on_signal(stop: asyncio.Event) -> None:
@@ -75,11 +75,19 @@ async def run_carrier(config: CarrierConfig, out: Path) -> None:
     """The carrier until a signal or the end of its time."""
     lines = JsonLines(out / "calls.jsonl")
     carrier = Carrier(config, lambda record: lines.write(record.as_json()))
+    events = JsonLines(out / "events.jsonl")
+
+    def happened(event: str, record: LegRecord) -> None:
+        facts = {"kind": record.kind, "tenant": record.tenant, "callId": record.call_id, "code": record.code}
+        events.write({"at": time.time(), "event": event, **facts})
+
+    carrier.on_event = happened
     on_signal(carrier.stopping)
     await carrier.start()
     ready(out, "trunk bound")
     await carrier.run()
     lines.close()
+    events.close()
     write_whole(
         out / "summary.json",
         {"sip": vars(carrier.endpoint.counters), "latestStartMs": carrier.latest_start_ms, "ended": time.time()},

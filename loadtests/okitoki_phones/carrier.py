@@ -58,6 +58,7 @@ class Carrier:
         self.stopping = asyncio.Event()
         self.active = 0
         self.latest_start_ms = 0.0
+        self.on_event: Callable[[str, LegRecord], None] = lambda *_: None
         self._write = write
         self._legs: dict[tuple[str, str | None, str | None], Leg] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -134,12 +135,15 @@ class Carrier:
                 record.ended_at = time.time()
                 media.close()
                 self._write(record)
+                self.on_event("failed", record)
                 return
+            self.on_event("established", record)
             await self._talk(plan, leg)
             await leg.hang_up()
             await leg.closed.wait()
             self._legs.pop(leg.dialog.key, None)
             self._write(record)
+            self.on_event("ended", record)
         finally:
             self.active -= 1
 

@@ -29,6 +29,10 @@ def parser() -> argparse.ArgumentParser:
     images.add_argument(
         "--contexts", type=Path, metavar="FOLDER", help="only write build contexts, for another builder"
     )
+    demo = commands.add_parser("demo", help="install the platform, run calls and writes, kill servers, give a verdict")
+    demo.add_argument("--traffic-only", action="store_true", help="on the platform as it is: install and apply nothing")
+    demo.add_argument("--no-faults", action="store_true", help="kill nothing")
+    demo.add_argument("--seed", type=int, help="of the faults' moments and the calls; by default the time")
     run = commands.add_parser("run", help="run a command with the cluster's variables, in its network if it is up")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     return top
@@ -54,6 +58,10 @@ def _run(chosen: argparse.Namespace, env: Environment) -> int:
         return 0
     if chosen.command == "images":
         return _images(chosen, env)
+    if chosen.command == "demo":
+        from okitoki_local.demo.run import Options, demo
+
+        return demo(env, Options(chosen.traffic_only, not chosen.no_faults, chosen.seed))
     if chosen.command == "run":
         return env.run(chosen.words, inside=_is_up(env), check=False, capture=False).returncode
     from okitoki_local.bases import ensure_base, parse_packages

@@ -63,6 +63,7 @@ async def test_records_and_provision(world: World) -> None:
     world.store.records.append({"id": "a", "startedAt": "2026-02-01T00:00:00Z"})
     assert await world.run("records", since=READ["since"]) == 0
     assert [one["id"] for one in json.loads((world.folder / "out/records.json").read_text())] == ["a"]
+    assert await world.run("records", since=READ["since"], call_ids=["x"], patience=0.1) == 0
     assert await world.run("provision", queues={"sales": ["1001"]}) == 0
     secrets = world.folder / "out/secrets.json"
     assert json.loads(secrets.read_text()) == {"1001": "first-1001"}

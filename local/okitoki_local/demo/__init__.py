@@ -1,0 +1,1 @@
+"""The demo: the platform installed, real calls and writes, servers killed under them, and a verdict."""

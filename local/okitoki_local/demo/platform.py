@@ -1,0 +1,196 @@
+"""The platform as the demo sees it: installs it, finds its servers, and knows when it is whole."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from okitoki_chaos.cluster import Pod, pods
+from okitoki_local.demo.layout import TenantPlan
+from okitoki_local.environment import PACKAGE_ROOT, Environment
+from okitoki_local.system import LocalClusterError
+
+CHARTS = PACKAGE_ROOT.parent / "charts"
+SYSTEM_NAMESPACE = "okitoki-system"
+OPERATOR_IMAGES = ("operator", "app", "postgres", "edge")
+EDGE_STATUS = "platform.oki-toki.net/edge-status"
+HOLDS_SIP = "platform.oki-toki.net/holds-sip"
+POSTGRES, APP, EDGE = (f"app.kubernetes.io/name={name}" for name in ("postgres", "app", "edge"))
+
+
+class KindCluster:
+    """The local cluster, as faults want it."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+
+    @property
+    def context(self) -> str:
+        return self._env.context
+
+    def kubectl(self, *arguments: str) -> str:
+        return self._env.kubectl(*arguments)
+
+    def on_node(self, node: str, *command: str) -> str:
+        return self._env.docker("exec", node, *command)
+
+
+def image_references(env: Environment) -> dict[str, str]:
+    """Image name -> reference, as the last build left them."""
+    path = env.state / "images.json"
+    if not path.exists():
+        raise LocalClusterError(f"{path} is not there: build the images first (`make images`)")
+    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    if missing := [name for name in (*OPERATOR_IMAGES, "phones") if name not in found]:
+        raise LocalClusterError(f"no image {missing[0]} in {path}: build all images (`make images`)")
+    return found
+
+
+def install(env: Environment, images: Mapping[str, str]) -> None:
+    """The CRDs and the operator, by Helm; the same command upgrades."""
+    helm = ["helm", "--kube-context", env.context, "upgrade", "--install", "--wait", "--timeout", "5m"]
+    # Tests may have applied the definitions by themselves; this release becomes their owner.
+    definitions = ["okitoki-crds", str(CHARTS / "okitoki-crds"), "--take-ownership"]
+    env.run([*helm, *definitions, "--namespace", SYSTEM_NAMESPACE, "--create-namespace"], timeout=400)
+    values = [f"--set-string=images.{name}={images[name]}" for name in OPERATOR_IMAGES]
+    env.run([*helm, "okitoki", str(CHARTS / "okitoki"), "--namespace", SYSTEM_NAMESPACE, *values], timeout=400)
+
+
+def apply(env: Environment, objects: Sequence[Mapping[str, Any]]) -> None:
+    """Server-side apply, as a user would do it with the files."""
+    whole = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+    env.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(whole))
+
+
+def existing(env: Environment, kind: str, name: str) -> dict[str, Any] | None:
+    """A resource, or None when it is not there."""
+    output = env.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
+    found: dict[str, Any] | None = json.loads(output) if output.strip() else None
+    return found
+
+
+def api_key(env: Environment, tenant: TenantPlan) -> str:
+    """The tenant's first API key."""
+    secret = json.loads(env.kubectl("get", "secret", "api-admin", "-n", tenant.namespace, "-o", "json"))
+    return base64.b64decode(secret["data"]["key"]).decode()
+
+
+def authority(env: Environment, tenant: TenantPlan) -> str:
+    """The certificate of the CA that signs the tenant's host names."""
+    found = json.loads(env.kubectl("get", "configmap", "okitoki-ca", "-n", tenant.namespace, "-o", "json"))
+    return str(found["data"]["ca.crt"])
+
+
+def versions(env: Environment, images: Mapping[str, str]) -> dict[str, Any]:
+    """What was tested."""
+    version = json.loads(env.kubectl("version", "-o", "json"))
+    return {"kubernetes": version["serverVersion"]["gitVersion"], "images": dict(images)}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server to be killed: which pods do its work, and how many of them must be ready."""
+
+    name: str
+    namespace: str
+    selector: str
+    count: int
+    find: Callable[[KindCluster], Pod]
+
+    @property
+    def others(self) -> int:
+        """How many others must be ready before one may die."""
+        return self.count - 1
+
+
+def targets(objects: Sequence[Mapping[str, Any]], tenants: Sequence[TenantPlan]) -> list[Target]:
+    """What is killed, in turn: one tenant's primary, another's app server, the region's edge."""
+    specs = {obj["metadata"]["name"]: obj["spec"] for obj in objects if obj["kind"] == "Tenant"}
+    region = next(obj["metadata"]["name"] for obj in objects if obj["kind"] == "VoiceRegion")
+    first, second = tenants[0], tenants[-1]
+    edge = f"okitoki-region-{region}"
+    return [
+        Target(
+            f"database primary of {first.name}", first.namespace, POSTGRES,
+            specs[first.name]["database"]["instances"], lambda cluster: primary(cluster, first.namespace),
+        ),
+        Target(
+            f"app server of {second.name}", second.namespace, APP, specs[second.name]["app"]["replicas"],
+            lambda cluster: next(pod for pod in pods(cluster, second.namespace, APP) if pod.ready),
+        ),
+        Target("voice edge with the SIP address", edge, EDGE, 2, lambda cluster: holder_of_sip(cluster, edge)),
+    ]  # fmt: skip
+
+
+def leader_name(cluster: KindCluster, namespace: str) -> str:
+    """Patroni's word on which member leads."""
+    found = json.loads(cluster.kubectl("get", "configmap", "postgres-leader", "-n", namespace, "-o", "json"))
+    return str(found["metadata"].get("annotations", {}).get("leader", ""))
+
+
+def primary(cluster: KindCluster, namespace: str) -> Pod:
+    leader = leader_name(cluster, namespace)
+    for pod in pods(cluster, namespace, POSTGRES):
+        if pod.name == leader:
+            return pod
+    raise LocalClusterError(f"{namespace}: the leader is {leader or 'nobody'}, and no such pod is there")
+
+
+def holder_of_sip(cluster: KindCluster, namespace: str) -> Pod:
+    holding = [pod for pod in pods(cluster, namespace, EDGE) if pod.labels.get(HOLDS_SIP) == "true"]
+    if len(holding) != 1:
+        raise LocalClusterError(f"{namespace}: {len(holding)} edge pods say that they hold the SIP address, not one")
+    return holding[0]
+
+
+def edge_faults(found: Sequence[Pod], wanted: int = 2) -> list[str]:
+    """Why a region's edge is not whole: pods missing, an address nowhere or twice, calls unprotected. Pure."""
+    faults: list[str] = []
+    holders: dict[str, list[str]] = {name: [] for name in ("sip", "https", "media-1", "media-2")}
+    good = [pod for pod in found if pod.ready and not pod.deleting]
+    if len(good) != wanted:
+        faults.append(f"{len(good)} of {wanted} edge pods are ready")
+    for pod in good:
+        try:
+            status = json.loads(pod.annotations.get(EDGE_STATUS, "{}"))
+        except json.JSONDecodeError:
+            status = {}
+        if status.get("protected") is not True:
+            faults.append(f"{pod.name} does not say that its calls are protected")
+        for name in status.get("holds", []):
+            holders.setdefault(name, []).append(pod.name)
+    faults += [
+        f"address {name} is held by {', '.join(who) or 'nobody'}" for name, who in holders.items() if len(who) != 1
+    ]
+    return faults
+
+
+def database_faults(found: Sequence[Pod], leader: str, wanted: int) -> list[str]:
+    """Why a tenant's database is not whole. Pure."""
+    good = {pod.name for pod in found if pod.ready and not pod.deleting}
+    faults = [] if len(good) == wanted else [f"{len(good)} of {wanted} database members are ready"]
+    if leader not in good:
+        faults.append(f"the leader {leader or 'nobody'} is not a ready member")
+    return faults
+
+
+def platform_faults(cluster: KindCluster, objects: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why the platform is not whole, as its servers themselves say; empty when it is."""
+    faults: list[str] = []
+    for obj in objects:
+        name = obj["metadata"]["name"]
+        if obj["kind"] == "VoiceRegion":
+            faults += edge_faults(pods(cluster, f"okitoki-region-{name}", EDGE))
+        elif obj["kind"] == "Tenant":
+            namespace, wanted = f"tenant-{name}", obj["spec"]["database"]["instances"]
+            found = pods(cluster, namespace, POSTGRES)
+            faults += [f"{name}: {fault}" for fault in database_faults(found, leader_name(cluster, namespace), wanted)]
+    return faults
+
+
+def report_folder() -> Path:
+    return PACKAGE_ROOT.parent / "build" / "demo"
