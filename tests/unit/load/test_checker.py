@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okitoki_load.checker import INVALID, UNDECIDED, VALID, check, of_run
@@ -98,6 +98,7 @@ def test_records_of_other_runs_and_of_calls_are_left_out() -> None:
     assert [record["id"] for record in of_run(records, "run")] == ["a"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([OK, FAIL, UNKNOWN]), max_size=30), st.data())
 def test_exactly_the_contradictions_are_found(outcomes: list[str], data: st.DataObject) -> None:
     operations = [operation(index, outcome) for index, outcome in enumerate(outcomes)]

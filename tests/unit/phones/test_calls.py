@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -234,8 +235,8 @@ async def test_a_wrong_secret_never_registers() -> None:
 
 async def test_the_schedule_keeps_long_calls_up_while_short_ones_come_and_go() -> None:
     streams = (ShortCalls(NUMBER, "acme", 0.3, (0.1, 0.2)),)
-    async with world(agents=3, long=(LongCalls(NUMBER, "acme", 1),), short=streams, seconds=1.6) as here:
-        taken = iter([["1001"], *[["1002"], ["1003"]] * 20])
+    async with world(agents=8, long=(LongCalls(NUMBER, "acme", 1),), short=streams, seconds=1.6) as here:
+        taken = itertools.chain([["1001"]], ([str(user)] for user in itertools.cycle(range(1002, 1009))))
         real = here.server._forward
 
         async def hunt(request: Request, source: tuple[str, int]) -> None:

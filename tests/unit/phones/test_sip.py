@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okitoki_phones.dialog import Dialog
@@ -85,6 +85,7 @@ def test_what_is_not_sip_is_refused(change: tuple[bytes, bytes], error: str) -> 
         parse(INVITE.replace(*change))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_no_input_breaks_the_parser(data: bytes) -> None:
     for candidate in (data, INVITE[:60] + data, INVITE.replace(b"call@198.18.0.99", data)):
