@@ -53,9 +53,7 @@ class _Health:
 async def run(settings: OperatorSettings) -> int:
     """Serve until told to stop (exit code 0) or until the lease is lost (1)."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _on_signals(stop)
     health = _Health()
     runner = await _serve_health(health, settings.health_port)
     try:
@@ -76,7 +74,7 @@ async def _lead(settings: OperatorSettings, leadership: Leadership, stop: asynci
         await asyncio.gather(acquiring, return_exceptions=True)
         return 0
     keeping = asyncio.create_task(leadership.keep())
-    working = asyncio.create_task(_work(settings, leadership, health))
+    working = asyncio.create_task(_work(settings, leadership, health, stop))
     done, _ = await asyncio.wait({stopping, keeping, working}, return_when=asyncio.FIRST_COMPLETED)
     for task in (working, keeping, stopping):
         task.cancel()
@@ -84,12 +82,12 @@ async def _lead(settings: OperatorSettings, leadership: Leadership, stop: asynci
     await leadership.release()
     if stopping in done:
         return 0
-    if working in done and (error := working.exception()) is not None:
+    if working in done and not working.cancelled() and (error := working.exception()) is not None:
         log.error("the operator failed", exc_info=error)
     return 1
 
 
-async def _work(settings: OperatorSettings, leadership: Leadership, health: _Health) -> None:
+async def _work(settings: OperatorSettings, leadership: Leadership, health: _Health, stop: asyncio.Event) -> None:
     async with Client(connection(), fence=leadership.fence) as client:
         await _wait_for_crds(client)
         ctx = Context(
@@ -101,10 +99,16 @@ async def _work(settings: OperatorSettings, leadership: Leadership, health: _Hea
             events=Recorder(client),
         )
         health.controller = controller = Controller(ctx, all_kinds())
-        never = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(controller.run())
-            group.create_task(watch(controller, never))
+            # Kopf takes the signals when it starts; they are ours, because the lease must be given up in the end.
+            group.create_task(watch(controller, lambda: _on_signals(stop)))
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
 
 
 async def _wait_for_crds(client: Client) -> None:

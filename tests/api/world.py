@@ -1,0 +1,258 @@
+"""A small world around the reconcile of a Tenant on a real API server: a region, a fake app, a counting client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import kopf
+
+from okitoki.kube import labels, names
+from okitoki.kube import resources as kinds
+from okitoki.kube.client import Client
+from okitoki.kube.events import Recorder
+from okitoki.kube.pki import Authority, new_authority
+from okitoki.kube.resources import Manifest
+from okitoki.reconcile.index import Index
+from okitoki.reconcile.kind import Context, Images
+from okitoki.reconcile.loop import Reconciler
+from okitoki.tenant.app_api import AppUnavailable
+from okitoki.tenant.kind import TenantKind
+
+IMAGES = Images(app="app:1", postgres="postgres:1", edge="edge:1")
+REGION = "kyiv"
+
+
+class Crash(Exception):
+    """The operator dies here."""
+
+
+class CountingClient(Client):
+    """Counts writes; dies after `crash_after` of them."""
+
+    def __init__(self, connection: kopf.ConnectionInfo) -> None:
+        super().__init__(connection)
+        self.writes: list[str] = []
+        self.crash_after: int | None = None
+
+    async def write(self, method: str, path: str, **rest: Any) -> Manifest:
+        answer = await super().write(method, path, **rest)
+        self.writes.append(f"{method} {path}")
+        if self.crash_after is not None and len(self.writes) >= self.crash_after:
+            raise Crash(path)
+        return answer
+
+
+class FakeApp:
+    """The apps of all tenants: keeps profiles; `broken` says what it answers instead."""
+
+    def __init__(self) -> None:
+        self.profiles: dict[str, Mapping[str, Any]] = {}
+        self.broken = ""
+
+    async def read(self, namespace: str, token: str) -> Mapping[str, Any] | None:
+        if self.broken:
+            raise AppUnavailable(self.broken)
+        return self.profiles.get(namespace)
+
+    async def write(self, namespace: str, token: str, profile: Mapping[str, Any]) -> None:
+        if self.broken:
+            raise AppUnavailable(self.broken)
+        self.profiles[namespace] = dict(profile)
+
+
+async def wait_until(state: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    """Wait for a state; `TimeoutError` when it does not come."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await state():
+                return
+            await asyncio.sleep(0.05)
+
+
+def tenant(name: str, **spec: Any) -> Manifest:
+    """A Tenant's manifest."""
+    return {
+        "apiVersion": kinds.TENANT.api_version,
+        "kind": "Tenant",
+        "metadata": {"name": name},
+        "spec": {"displayName": name.title(), "regions": [REGION], **spec},
+    }
+
+
+def region(name: str = REGION, **spec: Any) -> Manifest:
+    """A VoiceRegion's manifest."""
+    return {
+        "apiVersion": kinds.VOICE_REGION.api_version,
+        "kind": "VoiceRegion",
+        "metadata": {"name": name},
+        "spec": {
+            "domain": f"{name}.okitoki.test",
+            "nodeSelector": {"topology.kubernetes.io/region": name},
+            "addresses": {
+                "sip": "198.18.16.200",
+                "https": "198.18.16.203",
+                "media": ["198.18.16.201", "198.18.16.202"],
+            },
+            "media": {"portRange": {"from": 30000, "to": 30999}},
+            "carriers": [{"name": "main", "hosts": ["198.18.16.150"]}],
+            **spec,
+        },
+    }
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, connection: kopf.ConnectionInfo, admin: Client) -> None:
+        self.connection = connection
+        self.admin = admin
+        self.app = FakeApp()
+        self.authority = Authority(new_authority(datetime.now(UTC)))
+
+    async def set_up(self) -> None:
+        """The region with its namespace and a node."""
+        made = await self.admin.create(region())
+        await self.admin.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {
+                    "name": names.region_namespace(REGION),
+                    "labels": {labels.OWNER_UID: made["metadata"]["uid"]},
+                },
+            }
+        )
+
+    async def tear_down(self) -> None:
+        """Remove everything that tests make; there is no namespace controller, so namespaces are finished by hand."""
+        for kind in (kinds.TENANT, kinds.VOICE_REGION):
+            for item in await self.admin.list(kind):
+                await self.admin.merge_patch(kind, item["metadata"]["name"], {"metadata": {"finalizers": None}})
+                await self.admin.delete(kind, item["metadata"]["name"])
+        for item in await self.admin.list(kinds.NODE):
+            await self.admin.delete(kinds.NODE, item["metadata"]["name"])
+        for item in await self.admin.list(kinds.NAMESPACE):
+            name = item["metadata"]["name"]
+            if name.startswith(("tenant-", "okitoki-region-")):
+                await self.empty_namespace(name)
+                await self.admin.delete(kinds.NAMESPACE, name)
+                await self.finish_namespace(name)
+
+    async def empty_namespace(self, name: str) -> None:
+        """What the namespace controller would remove."""
+        for kind in (*TenantKind.watched, kinds.PERSISTENT_VOLUME_CLAIM):
+            if kind.namespaced:
+                for item in await self.admin.list(kind, name):
+                    await self.admin.delete(kind, item["metadata"]["name"], name)
+
+    async def finish_namespace(self, name: str) -> None:
+        """What the namespace controller does in the end."""
+        found = await self.admin.get(kinds.NAMESPACE, name)
+        if found:
+            found["spec"]["finalizers"] = []
+            await self.admin.request("PUT", kinds.NAMESPACE.path(name=name, subresource="finalize"), body=found)
+
+            async def gone() -> bool:
+                return await self.admin.get(kinds.NAMESPACE, name) is None
+
+            await wait_until(gone)
+
+    @asynccontextmanager
+    async def operator(self) -> Any:
+        """A fresh operator process: (reconcile by name, its counting client)."""
+        async with CountingClient(self.connection) as client:
+            index = Index()
+            await index.load(client)
+            ctx = Context(client, index, IMAGES, "okitoki-system", self.authority, _Silent(client))
+            reconciler = Reconciler(TenantKind(app_api=lambda _: self.app), ctx)
+            yield reconciler.reconcile, client
+
+    async def reconcile(self, name: str, times: int = 1) -> list[str]:
+        """Reconcile with a fresh operator; the writes of the last pass."""
+        async with self.operator() as (reconcile, client):
+            for _ in range(times):
+                client.writes.clear()
+                await reconcile(name)
+            return client.writes
+
+    async def conditions(self, name: str) -> dict[str, dict[str, Any]]:
+        """Conditions of a tenant by type."""
+        found = await self.admin.get(kinds.TENANT, name) or {}
+        return {c["type"]: c for c in found.get("status", {}).get("conditions", [])}
+
+    async def make_pods(self, name: str, *, members: int = 3, primary: str = "postgres-0", app: int = 2) -> None:
+        """Pods as the controllers and Patroni would leave them in a tenant that is well."""
+        namespace = names.tenant_namespace(name)
+        for index in range(members):
+            pod = f"postgres-{index}"
+            leads = pod == primary
+            status = '{"state":"running"}' if leads else '{"state":"running","replication_state":"streaming"}'
+            await self._pod(namespace, pod, name, names.POSTGRES, {"role": "primary" if leads else "replica"}, status)
+        for index in range(app):
+            await self._pod(namespace, f"app-{index}", name, names.APP, {}, "{}")
+        await self.patroni_store(name, "sync", {"leader": primary, "sync_standby": "postgres-1,postgres-2"})
+        deployment = await self.admin.get(kinds.DEPLOYMENT, names.APP, namespace) or {}
+        status = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": app,
+            "updatedReplicas": app,
+            "readyReplicas": app,
+        }
+        await self.admin.merge_patch(
+            kinds.DEPLOYMENT, names.APP, {"status": status}, namespace=namespace, subresource="status"
+        )
+
+    async def patroni_store(self, name: str, suffix: str, annotations: Mapping[str, str]) -> None:
+        """One of Patroni's ConfigMaps, with the labels that Patroni gives it."""
+        await self.admin.request(
+            "POST",
+            kinds.CONFIG_MAP.path(names.tenant_namespace(name)),
+            body={
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {
+                    "name": f"postgres-{suffix}",
+                    "labels": {**labels.selector(names.POSTGRES, tenant=name), "cluster-name": "postgres"},
+                    "annotations": dict(annotations),
+                },
+            },
+        )
+
+    async def _pod(
+        self, namespace: str, pod: str, tenant_name: str, component: str, extra: Mapping[str, str], patroni: str
+    ) -> None:
+        security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True}
+        container = {
+            "name": component,
+            "image": "x",
+            "securityContext": {**security, "seccompProfile": {"type": "RuntimeDefault"}},
+        }
+        await self.admin.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": pod,
+                    "namespace": namespace,
+                    "labels": {**labels.owned(component, tenant=tenant_name), **extra},
+                    "annotations": {"status": patroni},
+                },
+                "spec": {"containers": [container]},
+            }
+        )
+        ready = {"phase": "Running", "podIP": "198.19.0.9", "conditions": [{"type": "Ready", "status": "True"}]}
+        await self.admin.merge_patch(kinds.POD, pod, {"status": ready}, namespace=namespace, subresource="status")
+
+
+class _Silent(Recorder):
+    """Events are counted apart: they are not part of what a reconcile must not write."""
+
+    def __init__(self, client: CountingClient) -> None:
+        super().__init__(client)
+
+    async def record(self, *arguments: Any) -> None:
+        return
