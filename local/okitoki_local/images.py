@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from okitoki_local import layers
 from okitoki_local.environment import Environment
-from okitoki_local.progress import step
+from okitoki_local.progress import say, step
 from okitoki_local.system import CommandFailed, LocalClusterError
 
 
@@ -19,9 +22,21 @@ def load_images(env: Environment, images: Sequence[str], nodes: Sequence[str] | 
     work = missing_by_nodes(wanted, present)
     for lacking, batch in work.items():
         with step(f"loading {', '.join(batch)} into {len(lacking)} nodes"):
-            command = ["kind", "load", "docker-image", "--name", env.name, "--nodes", ",".join(lacking), *batch]
-            env.run(command, inside=False, timeout=900)
+            if env.private:
+                _load_by_layers(env, batch, lacking)
+            else:
+                command = ["kind", "load", "docker-image", "--name", env.name, "--nodes", ",".join(lacking), *batch]
+                env.run(command, inside=False, timeout=900)
     return sorted({image for batch in work.values() for image in batch})
+
+
+def _load_by_layers(env: Environment, images: Sequence[str], nodes: Sequence[str]) -> None:
+    (env.cache / "tmp").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=env.cache / "tmp") as folder:
+        saved = {image: layers.save(env, image, normalised(image), Path(folder)) for image in images}
+        for node in nodes:
+            sent = layers.load_layers(env, images, node, saved)
+            say(f"{node}: {sent / 1e6:.0f} MB of layers it did not have")
 
 
 def missing_by_nodes(
