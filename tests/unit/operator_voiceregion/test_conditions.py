@@ -1,0 +1,107 @@
+from typing import Any
+
+import pytest
+from unit.operator_voiceregion.support import node, observed, pair, pod, region
+
+from okitoki.reconcile.conditions import Condition, summary
+from okitoki.reconcile.kind import Outcome
+from okitoki.voiceregion.conditions import addresses_held, conditions, edge_redundant, holders, status
+from okitoki.voiceregion.facts import ADDRESSES, RegionClaim, Workload
+
+
+def judged(**changes: Any) -> dict[str, Condition]:
+    found = conditions(region(), observed(**changes), Outcome())
+    return {item.type: item for item in found}
+
+
+def test_a_region_in_order_is_ready() -> None:
+    found = judged()
+    assert {name: item.status for name, item in found.items()} == {
+        "NamespaceOwned": "True",
+        "ConfigurationValid": "True",
+        "AddressesHeld": "True",
+        "EdgeRedundant": "True",
+    }
+    assert summary(list(found.values())).status == "True"
+    assert status(region(), observed()) == {
+        "namespace": "okitoki-region-kyiv",
+        "members": "2/2",
+        "holders": dict.fromkeys(ADDRESSES, "edge-0"),
+        "nodes": {"edge-0": "worker0", "edge-1": "worker1"},
+        "tenants": 2,
+    }
+
+
+def test_a_foreign_namespace_is_named() -> None:
+    found = judged(namespace="foreign")["NamespaceOwned"]
+    assert found.reason == "NamespaceNotOwned"
+    assert "never adopted" in found.message
+    assert status(region(), observed(namespace="foreign")) == {}
+
+
+def test_a_collision_is_named() -> None:
+    other = RegionClaim("lviv", "x.test", ("198.18.1.210",), older=True)
+    assert judged(others=(other,))["ConfigurationValid"].reason == "AddressTaken"
+
+
+def test_an_address_that_nobody_has_is_a_failure_once_the_edge_has_started() -> None:
+    found = addresses_held(observed(pods=(pod(0, holds=ADDRESSES[:3]), pod(1))))
+    assert (found.reason, found.warning) == ("NotHeld", True)
+    assert "media-2" in found.message
+
+
+def test_while_the_edge_starts_nothing_is_a_failure() -> None:
+    starting = (pod(0, ready=False, protected=False), pod(1, ready=False, protected=False))
+    found = judged(pods=starting)
+    assert found["AddressesHeld"].reason == "Starting"
+    assert not any(item.warning for item in found.values())
+
+
+def test_an_address_on_two_nodes_is_told() -> None:
+    both = (pod(0, holds=ADDRESSES), pod(1, holds=("sip",)))
+    found = addresses_held(observed(pods=both))
+    assert found.reason == "HeldTwice"
+    assert "sip on edge-0 and edge-1" in found.message
+
+
+def test_a_network_that_is_split_is_told() -> None:
+    both = (pod(0, holds=ADDRESSES, peer_answers=False), pod(1, holds=ADDRESSES, peer_answers=False))
+    assert addresses_held(observed(pods=both)).reason == "HeldTwice"
+
+
+def test_the_last_word_of_a_dead_node_does_not_count() -> None:
+    dead = pod(0, holds=ADDRESSES)
+    alive = pod(1, holds=ADDRESSES, peer_answers=False, protected=False)
+    assert holders((dead, alive)) == {name: ["edge-1"] for name in ADDRESSES}
+    # Later the node controller knows.
+    lost = pod(0, holds=ADDRESSES, ready=False, peer_answers=False)
+    assert holders((lost, alive)) == {name: ["edge-1"] for name in ADDRESSES}
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ({"ready": False, "problem": "agent: ImagePullBackOff"}, "edge-1 is not ready (agent: ImagePullBackOff)"),
+        ({"protected": False, "unprotected_because": ("rtpengine-1 is down",)}, "rtpengine-1 is down"),
+        ({"terminating": True}, "edge-1 ends"),
+    ],
+)
+def test_a_pair_that_is_not_safe_says_why(second: dict[str, Any], said: str) -> None:
+    found = edge_redundant(region(), observed(pods=pair(**second)))
+    assert found.status == "False"
+    assert said in found.message
+
+
+def test_too_few_nodes_is_a_failure_with_the_mend() -> None:
+    found = edge_redundant(region(), observed(nodes=(node(0), node(1, matches=False))))
+    assert (found.reason, found.warning) == ("NotEnoughNodes", True)
+    assert "selects 1 schedulable node, 2 are needed" in found.message
+
+
+def test_a_rollout_is_shown_and_does_not_make_the_region_unready() -> None:
+    old = tuple(pod(number, revision="old", holds=ADDRESSES if number == 0 else ()) for number in (0, 1))
+    found = judged(pods=old)
+    assert found["Progressing"].abnormal
+    assert "edge-1 has an old template" in found["Progressing"].message
+    assert summary(list(found.values())).status == "True"
+    assert "Progressing" not in judged(workload=Workload())
