@@ -94,7 +94,8 @@ async def test_a_call_is_set_up_heard_both_ways_and_ended_by_either_side(callee_
         assert verdict.to_agent is not None
         assert verdict.to_caller is not None
         for way in (verdict.to_agent, verdict.to_caller):
-            assert 20 <= way.received <= 40
+            assert way.received >= 5  # 30 on an idle machine
+            assert way.received + way.lost_at_end == way.sent
             assert (way.lost, way.duplicated, way.corrupted, way.foreign) == (0, 0, 0, 0)
         caller = next(record for record in here.records if record["role"] == "carrier")
         assert caller["endedBy"] == ("remote" if callee_ends else "local")
@@ -106,7 +107,7 @@ async def test_lost_packets_are_counted_and_the_gap_is_timed() -> None:
     def hole(data: bytes) -> bytes | None:
         nonlocal count
         count += 1
-        return None if 11 <= count <= 20 else data
+        return None if 4 <= count <= 8 else data
 
     async with world() as here:
         here.server.to_agent = hole
@@ -114,9 +115,9 @@ async def test_lost_packets_are_counted_and_the_gap_is_timed() -> None:
         assert verdict.outcome == COMPLETED
         assert verdict.to_agent is not None
         assert verdict.to_caller is not None
-        assert verdict.to_agent.lost == 10
+        assert verdict.to_agent.lost == 5
         assert verdict.to_agent.longest_gap_ms is not None
-        assert 190 <= verdict.to_agent.longest_gap_ms < 600
+        assert verdict.to_agent.longest_gap_ms >= 100
         assert verdict.to_caller.lost == 0
 
 
@@ -137,7 +138,7 @@ async def test_audio_that_dies_is_caught(monkeypatch: pytest.MonkeyPatch) -> Non
     def dies(data: bytes) -> bytes | None:
         nonlocal count
         count += 1
-        return data if count < 10 else None
+        return data if count < 5 else None
 
     async with world() as here:
         here.server.to_caller = dies
@@ -151,7 +152,7 @@ async def test_altered_and_misdirected_audio_is_caught() -> None:
         here.server.to_agent = lambda data: data[:-1] + bytes([data[-1] ^ 1])
         verdict = await here.call()
         assert verdict.to_agent is not None
-        assert verdict.to_agent.corrupted > 10
+        assert verdict.to_agent.corrupted > 3
         assert verdict.to_agent.received == 0
         assert not verdict.two_way
 
@@ -161,7 +162,7 @@ async def test_altered_and_misdirected_audio_is_caught() -> None:
         here.server.to_agent = lambda data: remembered[0]
         verdict = await here.call()
         assert verdict.to_agent is not None
-        assert verdict.to_agent.foreign > 10
+        assert verdict.to_agent.foreign > 3
         assert verdict.outcome == DROPPED
 
 
@@ -236,12 +237,14 @@ async def test_a_wrong_secret_never_registers() -> None:
 async def test_the_schedule_keeps_long_calls_up_while_short_ones_come_and_go() -> None:
     streams = (ShortCalls(NUMBER, "acme", 0.3, (0.1, 0.2)),)
     async with world(agents=8, long=(LongCalls(NUMBER, "acme", 1),), short=streams, seconds=1.6) as here:
-        taken = itertools.chain([["1001"]], ([str(user)] for user in itertools.cycle(range(1002, 1009))))
+        free = itertools.chain(["1001"], map(str, itertools.cycle(range(1002, 1009))))
+        chosen: dict[str, str] = {}
         real = here.server._forward
 
         async def hunt(request: Request, source: tuple[str, int]) -> None:
-            if request.method == "INVITE" and request.to.tag is None:
-                here.server.queue = next(taken)
+            if request.call_id not in chosen:  # an INVITE sent again goes to the same phone
+                chosen[request.call_id] = next(free)
+            here.server.queue = [chosen[request.call_id]]
             await real(request, source)
 
         here.server._forward = hunt  # type: ignore[method-assign]
