@@ -175,6 +175,13 @@ class Cluster:
         server.sql("create database callcentre owner app", "postgres")
         return server
 
+    def copy(self, template: Server, name: str = "first") -> Server:
+        """A new server from the files of a stopped one: much faster than a new one."""
+        server = self._add(name)
+        run("/bin/cp", "-a", template.data, server.data)
+        server.start()
+        return server
+
     def standby(self, of: Server, name: str = "second") -> Server:
         """A streaming standby of `of`, whose application_name is its name."""
         server = self._add(name)

@@ -15,13 +15,21 @@ def run_app() -> RunApp:
 
 
 @pytest.fixture(scope="session")
-def shared_server() -> Iterator[Server]:
-    """One server for tests that leave it as it was; its database `migrated` is the template of theirs."""
+def template() -> Iterator[Server]:
+    """A stopped server to copy: database `callcentre` has its tables, and so has `migrated`, to be a template."""
     with throw_away_cluster() as cluster:
-        server = cluster.primary()
-        server.sql("create database migrated owner app", "postgres")
-        run_migrations(server, "migrated")
+        server = cluster.primary("template")
+        run_migrations(server)
+        server.sql("create database migrated owner app template callcentre", "postgres")
+        server.stop("fast")
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_server(template: Server) -> Iterator[Server]:
+    """One server for tests that leave it as it was."""
+    with throw_away_cluster() as cluster:
+        yield cluster.copy(template)
 
 
 @pytest.fixture
@@ -45,6 +53,20 @@ def servers() -> Iterator[Cluster]:
     """Servers that the test makes and may break."""
     with throw_away_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def primary(servers: Cluster, template: Server) -> Server:
+    """A server of the test's own, with all tables."""
+    return servers.copy(template)
+
+
+@pytest.fixture
+def pair(servers: Cluster, primary: Server) -> tuple[Server, Server]:
+    """A primary whose commits wait for its one standby."""
+    standby = servers.standby(primary, "second")
+    primary.configure(synchronous_standby_names="second")
+    return primary, standby
 
 
 @pytest.fixture

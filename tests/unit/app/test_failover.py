@@ -9,8 +9,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support.callcentre_app import App, RunApp, run_migrations
-from support.postgres import Cluster, Server
+from support.callcentre_app import App, RunApp
+from support.postgres import Server
 
 from callcentre.database import decisions
 from callcentre.database.decisions import SILENCE
@@ -23,16 +23,6 @@ RECORD: dict[str, Any] = {
     "endedAt": "2026-03-01T12:01:00Z",
     "endReason": "bye",
 }
-
-
-@pytest.fixture
-def pair(servers: Cluster) -> tuple[Server, Server]:
-    """A primary whose commits wait for its one standby."""
-    first = servers.primary("first")
-    run_migrations(first)
-    second = servers.standby(first, "second")
-    first.configure(synchronous_standby_names="second")
-    return first, second
 
 
 @dataclass
@@ -87,10 +77,9 @@ def stored(server: Server) -> set[str]:
     return {str(row[0]) for row in server.sql("select id from call_records")}
 
 
-async def test_a_frozen_standby_is_not_noticed_by_requests(servers: Cluster, run_app: RunApp) -> None:
-    first = servers.primary("first")
-    run_migrations(first)
-    second = servers.standby(first, "second")
+async def test_a_frozen_standby_is_not_noticed_by_requests(pair: tuple[Server, Server], run_app: RunApp) -> None:
+    first, second = pair
+    await asyncio.to_thread(first.configure, synchronous_standby_names="")  # another standby would acknowledge
     async with run_app(first, second) as app:
         load = Load(app)
         await load.progress()
@@ -158,9 +147,8 @@ async def test_a_frozen_primary_is_left_and_not_believed_when_it_is_back(
         assert {status for writer in load.writers for status in writer.statuses} <= {200, 201}
 
 
-async def test_a_restart_in_place_is_hidden(servers: Cluster, run_app: RunApp) -> None:
-    first = servers.primary("first")
-    run_migrations(first)
+async def test_a_restart_in_place_is_hidden(primary: Server, run_app: RunApp) -> None:
+    first = primary
     async with run_app(first) as app:
         load = Load(app)
         await load.progress()
@@ -173,11 +161,10 @@ async def test_a_restart_in_place_is_hidden(servers: Cluster, run_app: RunApp) -
 
 
 async def test_without_a_primary_the_deadline_ends_in_503_and_readiness_follows(
-    servers: Cluster, run_app: RunApp, monkeypatch: pytest.MonkeyPatch
+    primary: Server, run_app: RunApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decisions, "REQUEST_DEADLINE", 2.0)  # readiness' bound; the requests' own is set below
-    first = servers.primary("first")
-    run_migrations(first)
+    first = primary
     async with run_app(first, ready=False) as app:
         assert (await app.anyone.get("/readyz")).status_code == 503
         assert (await app.anyone.get("/healthz")).status_code == 200
@@ -198,11 +185,10 @@ async def test_without_a_primary_the_deadline_ends_in_503_and_readiness_follows(
         assert (reply.status_code, reply.json()["error"]["code"]) == (503, "database_unavailable")
         assert reply.headers["retry-after"] == "1"
 
-        async def unready() -> None:
-            while (await app.anyone.get("/readyz")).status_code != 503:
-                await asyncio.sleep(0.05)
-
-        await asyncio.wait_for(unready(), 10)
+        seen = app.services.cluster.primary_seen
+        assert seen is not None
+        await app.until(lambda: time.monotonic() - seen > 2.0, "the primary was not seen for the deadline")
+        assert (await app.anyone.get("/readyz")).status_code == 503
         assert (await app.anyone.get("/healthz")).status_code == 200
         await asyncio.to_thread(first.start)
         await app.until(lambda: app.services.cluster.primary is not None, "the primary is back")
