@@ -33,4 +33,7 @@ def run(facts: Facts, name: str) -> NoReturn:
         f"--use-file={config}",
         f"--pid={facts.paths.run}/keepalived.pid",
         f"--vrrp_pid={facts.paths.run}/keepalived-vrrp.pid",
+        # Of parts that do not run here; it still makes the files, by default where the file system is read-only.
+        f"--checkers_pid={facts.paths.run}/keepalived-checkers.pid",
+        f"--bfd_pid={facts.paths.run}/keepalived-bfd.pid",
     )
