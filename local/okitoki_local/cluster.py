@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -133,7 +134,7 @@ def _settles(env: Environment) -> bool:
     """Whether all nodes become Ready by themselves: they do after a pause, or when the machine was busy."""
     try:
         with step("waiting for all nodes to be Ready"):
-            wait_until("all nodes", lambda: health.ready_nodes(env) == health.NODE_COUNT, timeout=90, interval=1)
+            wait_until("all nodes", lambda: health.ready_nodes(env) == health.NODE_COUNT, timeout=180, interval=1)
     except (LocalClusterError, subprocess.TimeoutExpired):
         return False
     return True
@@ -149,6 +150,9 @@ def down(env: Environment) -> None:
             _remove_cluster(env)
             network.remove(env)
             shutil.rmtree(env.state, ignore_errors=True)
+        env.lock.unlink(missing_ok=True)
+    with suppress(OSError):
+        env.state.parent.rmdir()  # other clusters may live there
     say(f"cluster {env.name} is gone; builds are kept in {env.cache} (`cluster clean-cache` removes them)")
 
 

@@ -79,6 +79,15 @@ def answers(env: Environment) -> bool:
         return False
 
 
+def answers_at_last(env: Environment, timeout: float = 60) -> bool:
+    """Whether the daemon answers, given time: taking a slow one for a dead one would cost a healthy cluster."""
+    try:
+        wait_until("the daemon", lambda: answers(env), timeout=timeout, interval=1)
+    except system.LocalClusterError:
+        return False
+    return True
+
+
 def start(env: Environment) -> None:
     """Start the daemon in its namespace and wait until it answers."""
     with step("starting the private Docker daemon"):

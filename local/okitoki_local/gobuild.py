@@ -49,6 +49,10 @@ class Program:
         return key_of("go", versions.GO_RECIPE, fields, self.source.read_text() if self.source else None)
 
     @property
+    def title(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+    @property
     def linker_flags(self) -> str:
         return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in self.variables)])
 
@@ -155,7 +159,7 @@ def _build_missing(cache: Path, programs: Sequence[Program]) -> None:
     with system.locked(cache / "go.lock", "building Kubernetes"):
         for number, program in enumerate(missing, start=1):
             if not binary(cache, program.name).exists():
-                with step(f"building {program.name} {program.version} ({number} of {len(missing)})"):
+                with step(f"building {program.title} ({number} of {len(missing)})"):
                     _build(cache, program)
 
 

@@ -85,8 +85,8 @@ def _with_nodes(facts: Facts) -> Decision:
 def observe(env: Environment, wanted: str) -> Facts:
     """Look at the daemon, its node containers and, if they run, at what Kubernetes says of them."""
     runs = daemon.pid(env) is not None if env.private else True
-    # A socket whose daemon is gone is not worth a time-out.
-    answers = runs and (daemon.answers(env) if env.private else True)
+    # A socket whose daemon is gone is not worth a time-out; a busy machine's daemon deserves patience.
+    answers = runs and (daemon.answers_at_last(env) if env.private else True)
     if not answers:
         return Facts(env.state.exists(), runs, False, wanted=wanted)
     states = node_states(env)

@@ -64,8 +64,12 @@ def bridge_name(env: Environment) -> str:
 
 def ensure(env: Environment) -> None:
     """Make the network: let Docker choose a free subnet, then take that one with the reservations in it."""
-    if _inspect(env) is not None:
+    existing = _inspect(env)
+    if existing is not None and region_addresses(env):
         return
+    if existing is not None:
+        # An earlier run ended between the two steps.
+        remove(env)
     env.docker("network", "create", "--driver=bridge", env.docker_network)
     chosen = _configuration(env)
     env.docker("network", "rm", env.docker_network)

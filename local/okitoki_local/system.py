@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from okitoki_local.progress import say
 
@@ -69,20 +70,30 @@ def wait_until(what: str, ready: Callable[[], bool], timeout: float, interval: f
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold an exclusive lock that the kernel releases even when this process is killed."""
+    """Hold an exclusive lock that the kernel releases even when this process is killed.
+
+    Its holder may remove the file: whoever waited for it then has the lock of a file that is gone, and takes a new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            say(f"waiting for process {file.read().strip() or '?'}, which is busy with {what}")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    while True:
+        with path.open("a+") as file:
+            _take(file, what)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield
+                return
+
+
+def _take(file: TextIO, what: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+        say(f"waiting for process {file.read().strip() or '?'}, which is busy with {what}")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    file.seek(0)
+    file.truncate()
+    file.write(str(os.getpid()))
+    file.flush()
 
 
 def is_root() -> bool:
