@@ -64,6 +64,7 @@ class Leadership:
         self._seen = _Seen()
         self._renewed: float | None = None
         self._failing = False
+        self._own: Manifest | None = None
 
     @property
     def leading(self) -> bool:
@@ -117,14 +118,14 @@ class Leadership:
             return self._lost(f"no renewal went well for {RENEW_DEADLINE_SECONDS:.0f} s")
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                lease = await self._client.get(LEASE, self._name, self._namespace)
-                if lease is None or (lease.get("spec") or {}).get("holderIdentity") != self.identity:
-                    return self._lost("another process holds it")
-                self._took(await self._client.replace(self._manifest(lease)), started)
-        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-            log.warning("renewing the lease failed, nothing is written until it works: %s", error)
-            self._failing = True
-            return True if not self._overdue() else self._lost("the renewal deadline passed")
+                # Compare and set on what was written last: one request, and nobody else's Lease is overwritten.
+                self._took(await self._client.replace(self._manifest(self._own)), started)
+        except ApiError as error:
+            if error.status in (404, 409):
+                return await self._still_held()
+            return self._failed(error)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return self._failed(error)
         return True
 
     async def release(self) -> None:
@@ -142,6 +143,24 @@ class Leadership:
         except (ApiError, aiohttp.ClientError, TimeoutError) as error:
             log.warning("the lease could not be released: %s", error)
 
+    async def _still_held(self) -> bool:
+        """After a conflict: is the Lease ours all the same (an answer was lost, its labels were changed)?"""
+        self._failing = True
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                lease = await self._client.get(LEASE, self._name, self._namespace)
+        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+            return self._failed(error)
+        if lease is None or (lease.get("spec") or {}).get("holderIdentity") != self.identity:
+            return self._lost("another process holds it")
+        self._own = lease
+        return True
+
+    def _failed(self, error: Exception) -> bool:
+        log.warning("renewing the lease failed, nothing is written until it works: %s %s", type(error).__name__, error)
+        self._failing = True
+        return True if not self._overdue() else self._lost("the renewal deadline passed")
+
     def _overdue(self) -> bool:
         return self._renewed is not None and self._clock() - self._renewed >= RENEW_DEADLINE_SECONDS
 
@@ -154,6 +173,7 @@ class Leadership:
         # From before the request: the others may have seen it from then on.
         self._renewed = started
         self._failing = False
+        self._own = lease
         self._seen = _Seen(lease["metadata"]["resourceVersion"], started)
 
     def _free(self, lease: Manifest) -> bool:

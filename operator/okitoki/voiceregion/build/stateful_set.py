@@ -106,9 +106,7 @@ def _template(region: VoiceRegion, observed: Observed) -> dict[str, Any]:
             "terminationGracePeriodSeconds": GRACE_SECONDS,
             "nodeSelector": dict(region.spec.node_selector),
             "affinity": {"podAntiAffinity": _apart(region)},
-            "tolerations": [
-                {"key": key, "operator": "Exists", "effect": effect} for key, effect in TOLERATED
-            ],
+            "tolerations": [{"key": key, "operator": "Exists", "effect": effect} for key, effect in TOLERATED],
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
             "initContainers": [_host_setup(observed.image)],
             "containers": [_container(region, observed, name) for name in CAPABILITIES],
@@ -194,8 +192,11 @@ def _environment() -> list[dict[str, Any]]:
     fields = {"NODE_IP": "status.hostIP", "POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}
     keys = {"REDIS_PASSWORD": "redis-password", "NONCE_SECRET": "nonce-secret"}
     return [
-        *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()), *({"name":
-        name, "valueFrom": {"secretKeyRef": {"name": EDGE_SECRETS, "key": key}}} for name, key in keys.items()),
+        *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()),
+        *(
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": EDGE_SECRETS, "key": key}}}
+            for name, key in keys.items()
+        ),
     ]
 
 
