@@ -68,7 +68,8 @@ def addresses_held(observed: Observed) -> Condition:
     if not missing:
         return good(kind, "EachOnOneNode", ", ".join(f"{name} on {pods[0]}" for name, pods in held.items()))
     text = f"no node has {', '.join(missing)}"
-    if not observed.pods or all(not pod.holds and not pod.ready for pod in observed.pods):
+    # VRRP gives the addresses away a moment after the first node is ready; that is no failure.
+    if not any(pod.holds or pod.protected for pod in observed.pods):
         return progressing(kind, "Starting", f"{text} yet")
     return failing(kind, "NotHeld", f"{text}: calls or requests to it fail; see the pods' logs (guard, keepalived)")
 

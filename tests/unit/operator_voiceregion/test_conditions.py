@@ -54,6 +54,8 @@ def test_while_the_edge_starts_nothing_is_a_failure() -> None:
     starting = (pod(0, ready=False, protected=False), pod(1, ready=False, protected=False))
     found = judged(pods=starting)
     assert found["AddressesHeld"].reason == "Starting"
+    first_ready = (pod(0, protected=False), pod(1, ready=False, protected=False))
+    assert addresses_held(observed(pods=first_ready)).reason == "Starting"
     assert not any(item.warning for item in found.values())
 
 
