@@ -135,7 +135,7 @@ def test_a_missing_source_names_the_dockerfile(root: Path) -> None:
 
 def test_a_dockerfile_without_a_package_list_is_refused(root: Path) -> None:
     (root / "images/app/Dockerfile").write_text("FROM x\nCOPY app/callcentre /opt\n")
-    with pytest.raises(LocalClusterError, match="must COPY one packages.txt"):
+    with pytest.raises(LocalClusterError, match=r"must COPY one packages\.txt"):
         recipes.read(root, "app")
 
 
