@@ -53,7 +53,9 @@ class _Health:
 async def run(settings: OperatorSettings) -> int:
     """Serve until told to stop (exit code 0) or until the lease is lost (1)."""
     stop = asyncio.Event()
-    _on_signals(stop)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     health = _Health()
     runner = await _serve_health(health, settings.health_port)
     try:
@@ -76,11 +78,12 @@ async def _lead(settings: OperatorSettings, leadership: Leadership, stop: asynci
     keeping = asyncio.create_task(leadership.keep())
     working = asyncio.create_task(_work(settings, leadership, health, stop))
     done, _ = await asyncio.wait({stopping, keeping, working}, return_when=asyncio.FIRST_COMPLETED)
+    told_to_stop = stop.is_set()
     for task in (working, keeping, stopping):
         task.cancel()
     await asyncio.gather(working, keeping, stopping, return_exceptions=True)
     await leadership.release()
-    if stopping in done:
+    if told_to_stop:
         return 0
     if working in done and not working.cancelled() and (error := working.exception()) is not None:
         log.error("the operator failed", exc_info=error)
@@ -101,14 +104,7 @@ async def _work(settings: OperatorSettings, leadership: Leadership, health: _Hea
         health.controller = controller = Controller(ctx, all_kinds())
         async with asyncio.TaskGroup() as group:
             group.create_task(controller.run())
-            # Kopf takes the signals when it starts; they are ours, because the lease must be given up in the end.
-            group.create_task(watch(controller, lambda: _on_signals(stop)))
-
-
-def _on_signals(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+            group.create_task(watch(controller, stop))
 
 
 async def _wait_for_crds(client: Client) -> None:

@@ -79,7 +79,7 @@ class Controller:
             if self._fingerprints.get(identity) == seen:
                 return
             self._fingerprints[identity] = seen
-        if body["kind"] in self._kinds:
+        if body["kind"] in (TENANT.kind, VOICE_REGION.kind):
             self._resource_changed(event_type, body)
         elif body["kind"] == NODE.kind:
             self.add_all()
@@ -93,7 +93,8 @@ class Controller:
             self._ctx.index.drop(kind, name)
         else:
             self._ctx.index.put(body)
-        self.queue.add((kind, name))
+        if kind in self._kinds:
+            self.queue.add((kind, name))
         # What it was before concerns others too: a number that is free now, a region that was left.
         for state in [body] if before is None else [before, body]:
             for other_kind, other in self._kinds.items():

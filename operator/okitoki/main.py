@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import kopf
@@ -14,11 +13,8 @@ from okitoki.kube.client import connection
 from okitoki.kube.resources import NODE, TENANT, VOICE_REGION, ResourceType
 
 
-def watches(controller: Controller, started: Callable[[], None]) -> kopf.OperatorRegistry:
-    """A Kopf registry that tells the controller of every event; Kopf itself writes nothing to any object.
-
-    `started` is called when Kopf has set itself up.
-    """
+def watches(controller: Controller) -> kopf.OperatorRegistry:
+    """A Kopf registry that tells the controller of every event; Kopf itself writes nothing to any object."""
     registry = kopf.get_default_registry()
 
     @kopf.on.login(registry=registry)
@@ -28,7 +24,6 @@ def watches(controller: Controller, started: Callable[[], None]) -> kopf.Operato
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure_kopf(settings, controller.watched)
-        started()
 
     async def notice(event: kopf.RawEvent, **_: Any) -> None:
         controller.notice(event["type"], event["object"])
@@ -51,8 +46,10 @@ def configure_kopf(settings: kopf.OperatorSettings, owned: list[ResourceType]) -
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = labels.MANAGED_SELECTOR
 
 
-async def watch(controller: Controller, started: Callable[[], None]) -> None:
-    """Run Kopf in this process until cancelled."""
-    never = asyncio.Event()
-    await kopf.operator(registry=watches(controller, started), clusterwide=True, standalone=True, stop_flag=never)
-    raise RuntimeError("Kopf ended by itself")
+async def watch(controller: Controller, stop: asyncio.Event) -> None:
+    """Run Kopf in this process until it is told to stop by a signal; then set `stop`.
+
+    Kopf takes SIGTERM and SIGINT for itself when it starts, so it is the one that hears them.
+    """
+    await kopf.operator(registry=watches(controller), clusterwide=True, standalone=True, stop_flag=stop)
+    stop.set()

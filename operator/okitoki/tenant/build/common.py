@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from okitoki.api.tenant import Tenant
+from okitoki.api.tenant import Tenant, storage_bytes
 from okitoki.database.spec import DatabaseCluster
-from okitoki.api.tenant import storage_bytes
 from okitoki.kube import labels, names
 from okitoki.tenant.facts import Observed
 
