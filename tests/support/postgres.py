@@ -104,8 +104,9 @@ class Server:
         for name, value in settings.items():
             self.sql(f"alter system set {name} = '{value}'")
         self.sql("select pg_reload_conf()")
-        for name, value in settings.items():
-            eventually(lambda n=name, v=value: self.sql(f"show {n}") == [(v,)], f"{name} = {value}")
+        eventually(
+            lambda: all(self.sql(f"show {name}") == [(value,)] for name, value in settings.items()), f"{settings}"
+        )
 
     def start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"

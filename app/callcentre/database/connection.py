@@ -18,6 +18,7 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, pq
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 
 from callcentre.database.decisions import ConnectError
@@ -105,45 +106,79 @@ class Connector:
     """Opens connections to members by their cached addresses."""
 
     def __init__(self, login: Login, resolver: Resolver, application: str = "callcentre") -> None:
-        self._login = login
         self._resolver = resolver
-        self._options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
-        self._application = application
+        self._parameters: dict[str, str | int] = {
+            "dbname": login.database,
+            "user": login.user,
+            "password": login.password,
+            "application_name": application,
+            "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+            "client_encoding": "UTF8",
+            "gssencmode": "disable",
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 6000,
+        }
 
     async def open(self, member: Member, limit: float) -> Connection:
-        """Connect within `limit` seconds. Raises ConnectError: nothing was sent then.
-
-        Cancelling is safe here: until the session is up psycopg only polls the socket.
-        """
+        """Connect within `limit` seconds. Raises ConnectError: nothing was sent then. May be cancelled."""
         address = self._resolver.address(member)
         if address is None:
             raise ConnectError(f"the name {member.host} has not been resolved yet")
+        conninfo = make_conninfo("", host=member.host, hostaddr=address, port=member.port, **self._parameters)
         try:
             async with asyncio.timeout(limit):
-                raw = await AsyncConnection.connect(
-                    host=member.host,
-                    hostaddr=address,
-                    port=member.port,
-                    dbname=self._login.database,
-                    user=self._login.user,
-                    password=self._login.password,
-                    application_name=self._application,
-                    options=self._options,
-                    keepalives_idle=5,
-                    keepalives_interval=2,
-                    keepalives_count=3,
-                    tcp_user_timeout=6000,
-                    autocommit=True,
-                    row_factory=dict_row,
-                )
+                pgconn = await _establish(conninfo)
         except TimeoutError:
             raise ConnectError(f"no connection within {limit:.1f} s") from None
         except psycopg.Error as error:
             raise ConnectError(_connect_reason(error)) from None
+        raw = AsyncConnection(pgconn, dict_row)
+        await raw.set_autocommit(True)
         return Connection(raw)
 
 
+async def _establish(conninfo: str) -> pq.abc.PGconn:
+    """Connect as libpq's manual says (34.1, PQconnectStartParams). Raises psycopg.OperationalError.
+
+    `AsyncConnection.connect` would do, but when it is cancelled its socket stays open until the garbage collector
+    comes by: a frozen server collects such clients, and after its thaw spends its connections on them.
+    """
+    pgconn = pq.PGconn.connect_start(conninfo.encode())
+    try:
+        while True:
+            status = pq.PollingStatus.FAILED if pgconn.status == pq.ConnStatus.BAD else pgconn.connect_poll()
+            if status == pq.PollingStatus.OK:
+                break
+            if status == pq.PollingStatus.FAILED:
+                raise psycopg.OperationalError(pgconn.get_error_message())
+            await _ready(pgconn.socket, writing=status == pq.PollingStatus.WRITING)
+        pgconn.nonblocking = 1
+    except BaseException:
+        pgconn.finish()
+        raise
+    return pgconn
+
+
+async def _ready(descriptor: int, *, writing: bool) -> None:
+    """Wait until a socket can be read or written."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
+    add(descriptor, tell)
+    try:
+        await ready
+    finally:
+        remove(descriptor)
+
+
 def _connect_reason(error: psycopg.Error) -> str:
-    """libpq's last line: it names the cause; the lines before repeat host and user."""
-    lines = [line for line in str(error).strip().splitlines() if line]
+    """libpq's last line that is no hint (those are indented): it names the cause."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
     return lines[-1] if lines else type(error).__name__

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from alembic.script import ScriptDirectory
-from support.callcentre_app import RunApp
+from support.callcentre_app import App, RunApp
 from support.postgres import Server
 
 from callcentre.database.connection import Database
@@ -38,12 +38,15 @@ def test_what_a_revision_means(revision: str | None, state: SchemaState) -> None
     assert verdict.reason
 
 
+def migrated(app: App) -> bool:
+    return app.services.schema.migrated
+
+
 async def test_two_pods_start_on_an_empty_database(empty_server: Server, run_app: RunApp) -> None:
     server = empty_server
     async with run_app(server, ready=False) as one, run_app(server, ready=False) as two:
-        await asyncio.gather(
-            *(app.until(lambda a=app: a.services.schema.migrated, "migrated", 90) for app in (one, two))
-        )
+        for app in (one, two):
+            await app.until(partial(migrated, app), "migrated", 90)
     assert server.sql("select version_num from alembic_version") == [(expected_revision(),)]
 
 
