@@ -49,10 +49,11 @@ class Phones:
         folder = self.out / role
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps(config))
-        command = [sys.executable, "-m", "okitoki_phones", role, "--config", folder / "config.json", "--out", folder]
+        command = [sys.executable, "-m", "okitoki_phones", role, "--config", str(folder / "config.json"), "--out", str(folder)]
         environment = os.environ | {"PYTHONPATH": str(labs.REPOSITORY / "loadtests")}
         log = (folder / "log").open("wb")
-        process = subprocess.Popen(["nice", "-n", "-5", "ip", "netns", "exec", "vc-c", *command], env=environment, stdout=log, stderr=log)
+        inside = labs.in_cgroup("ip", "netns", "exec", "vc-c", *command)
+        process = subprocess.Popen(inside, env=environment, stdout=log, stderr=log)
         self._processes.append(process)
         wait_until(f"the {role}", lambda: (folder / "ready").exists() or process.poll() is not None, 30)
         return process

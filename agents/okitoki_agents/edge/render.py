@@ -42,9 +42,14 @@ def rtpengine(facts: Facts, number: int) -> str:
     )
 
 
-def kamailio(facts: Facts) -> str:
+def kamailio(facts: Facts, server_id: int) -> str:
+    """`server_id`: 1 to 2147483647, another one at each start of each node.
+
+    Kamailio marks its commands to rtpengine by it, its pid and a counter. In containers two Kamailios have the same pids,
+    and rtpengine answers a command whose mark it has seen in the last minute with the old answer.
+    """
     hosts = [host for carrier in facts.region.carriers for host in carrier.hosts]
-    return _render("kamailio.cfg.j2", facts, tables=TABLES, carrier_hosts=hosts)
+    return _render("kamailio.cfg.j2", facts, tables=TABLES, carrier_hosts=hosts, server_id=server_id)
 
 
 def keepalived(facts: Facts, interface: str, peer: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.guard import main
-from okitoki_agents.edge.processes.become import write_pid
+from okitoki_agents.edge.processes.become import prepare
 
 
 def run(facts: Facts, name: str) -> None:
-    write_pid(facts.paths, name)
+    prepare(facts.paths, name)
     main.run(facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import NoReturn
 
 from okitoki_agents.edge import render
@@ -15,5 +16,5 @@ def run(facts: Facts, name: str) -> NoReturn:
     run_dir = facts.paths.kamailio_rpc.parent
     run_dir.mkdir(parents=True, exist_ok=True)
     config = facts.paths.conf / "kamailio.cfg"
-    render.install(config, render.kamailio(facts))
+    render.install(config, render.kamailio(facts, 1 + secrets.randbelow(2**31 - 1)))
     become(facts.paths, name, "kamailio", "-DD", "-E", "-f", str(config), "-Y", str(run_dir), "-m", "128", "-M", "8")
