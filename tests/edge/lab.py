@@ -208,6 +208,8 @@ class Node:
         return {name for name, ip in ADDRESSES.items() if ip in present}
 
     def status(self) -> dict[str, object]:
+        if self._init is None or self._init.poll() is not None:
+            return {}
         try:
             status: dict[str, object] = json.loads((self.base / "run" / "status.json").read_text())
         except (OSError, ValueError):

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from okitoki_agents.edge import drain, facts, hostsetup, processes
+from okitoki_agents.edge import drain, facts, hostsetup, network, processes, sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, text in (("drain", "give all addresses away"), ("wait-drained", "wait for a drain under way")):
         command = commands.add_parser(name, help=text)
         command.add_argument("--timeout", type=float, default=20.0, help="seconds to wait at most")
+    sweeper = commands.add_parser("sweep", help="remove what a deleted region may have left on this node (privileged)")
+    sweeper.add_argument("--keep-sysctls", action="store_true", help="another region uses the node")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -36,11 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hostsetup.apply()
         elif options.command == "run":
             processes.run(options.name, facts.load(os.environ))
+        elif options.command == "sweep":
+            sweep.sweep(facts.REGION_FILE, options.keep_sysctls)
         elif options.command == "drain":
             return drain.drain(facts.Paths(), options.timeout)
         else:
             return drain.wait_drained(facts.Paths(), options.timeout)
-    except (facts.FactsError, hostsetup.HostSetupError) as error:
+    except (facts.FactsError, hostsetup.HostSetupError, network.NetworkError) as error:
         print(f"okitoki-edge {options.command}: {error}", file=sys.stderr)
         return 1
     return 0

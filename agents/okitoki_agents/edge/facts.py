@@ -17,6 +17,9 @@ SERVICES = ("kamailio", "rtpengine-1", "rtpengine-2", "haproxy")
 """Services whose health decides where an address lives; each has a track file of this name."""
 
 
+REGION_FILE = Path("/etc/okitoki/region.json")
+
+
 class FactsError(ValueError):
     """region.json or the environment is unusable; the message names the field and the mend."""
 
@@ -166,7 +169,7 @@ class Facts:
         return int(self.pod_name.rpartition("-")[2])
 
 
-def load(environ: Mapping[str, str], region_file: Path = Path("/etc/okitoki/region.json")) -> Facts:
+def load(environ: Mapping[str, str], region_file: Path = REGION_FILE) -> Facts:
     """Read and check the facts. Raises FactsError."""
     try:
         document = json.loads(region_file.read_text())

@@ -15,6 +15,8 @@ SYSCTLS: Mapping[str, str] = {
     "net/ipv4/conf/all/arp_ignore": "1",
     "net/ipv4/conf/all/arp_announce": "2",
 }
+KERNEL_DEFAULT = "0"
+"""Of each of them (Documentation/networking/ip-sysctl.rst)."""
 
 
 class HostSetupError(RuntimeError):
@@ -24,12 +26,20 @@ class HostSetupError(RuntimeError):
 def apply(root: Path = Path("/proc/sys")) -> None:
     """Set what differs. Raises HostSetupError naming the sysctl."""
     for name, value in SYSCTLS.items():
-        file = root / name
-        try:
-            if file.read_text().strip() != value:
-                file.write_text(value)
-        except OSError as error:
-            raise HostSetupError(
-                f"{name.replace('/', '.')}: cannot be set to {value} ({error.strerror}); "
-                "the container host-setup must be privileged"
-            ) from error
+        _set(root / name, name, value)
+
+
+def undo(root: Path = Path("/proc/sys")) -> None:
+    """Back to the kernel's defaults. Raises HostSetupError naming the sysctl."""
+    for name in SYSCTLS:
+        _set(root / name, name, KERNEL_DEFAULT)
+
+
+def _set(file: Path, name: str, value: str) -> None:
+    try:
+        if file.read_text().strip() != value:
+            file.write_text(value)
+    except OSError as error:
+        raise HostSetupError(
+            f"{name.replace('/', '.')}: cannot be set to {value} ({error.strerror}); the container must be privileged"
+        ) from error
