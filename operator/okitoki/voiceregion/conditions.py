@@ -13,6 +13,9 @@ from okitoki.voiceregion.facts import ADDRESSES, REPLICAS, EdgePod, Observed
 from okitoki.voiceregion.rollout import next_action
 from okitoki.voiceregion.validity import invalid_because
 
+MOVE_SECONDS = 15.0
+"""VRRP takes under a second; the pods' reports of it a few, more on a busy node."""
+
 
 def conditions(region: VoiceRegion, observed: Observed, outcome: Outcome) -> list[Condition]:
     """All of them, causes before effects."""
@@ -55,23 +58,37 @@ def configuration_valid(region: VoiceRegion, observed: Observed) -> Condition:
 
 
 def addresses_held(observed: Observed) -> Condition:
-    """Whether each address is on one node, and on one only."""
+    """Whether each address is on one node, and on one only. A move takes moments and is no news."""
     kind, held = "AddressesHeld", holders(observed.pods)
-    twice = [f"{name} on {' and '.join(pods)}" for name, pods in held.items() if len(pods) > 1]
+    wrong = [name for name in ADDRESSES if len(held[name]) != 1]
+    if wrong and all(is_moving(name, observed) for name in wrong):
+        return good(kind, "Moving", f"{', '.join(wrong)} moving to another node")
+    twice = [f"{name} on {' and '.join(held[name])}" for name in wrong if held[name]]
     if twice:
         return failing(
             kind,
             "HeldTwice",
             f"{', '.join(twice)}: the nodes do not see each other; look at the network between them",
         )
-    missing = [name for name in ADDRESSES if not held[name]]
-    if not missing:
+    if not wrong:
         return good(kind, "EachOnOneNode", ", ".join(f"{name} on {pods[0]}" for name, pods in held.items()))
-    text = f"no node has {', '.join(missing)}"
+    text = f"no node has {', '.join(wrong)}"
     # VRRP gives the addresses away a moment after the first node is ready; that is no failure.
     if not any(pod.holds or pod.protected for pod in observed.pods):
         return progressing(kind, "Starting", f"{text} yet")
     return failing(kind, "NotHeld", f"{text}: calls or requests to it fail; see the pods' logs (guard, keepalived)")
+
+
+def is_moving(name: str, observed: Observed) -> bool:
+    """Whether a node has got or lost the address so lately that the other's word may still be on its way."""
+    return any(observed.now - pod.since.get(name, 0.0) < MOVE_SECONDS for pod in observed.pods)
+
+
+def settles_in(observed: Observed) -> float | None:
+    """Seconds after which a move must be over and the addresses be looked at again; None when nothing moves."""
+    if any(len(pods) != 1 and is_moving(name, observed) for name, pods in holders(observed.pods).items()):
+        return MOVE_SECONDS
+    return None
 
 
 def edge_redundant(region: VoiceRegion, observed: Observed) -> Condition:

@@ -29,6 +29,8 @@ class EdgePod:
     terminating: bool = False
     problem: str = ""
     holds: tuple[str, ...] = ()
+    since: Mapping[str, float] = field(default_factory=dict)
+    """When the node got or lost an address (epoch seconds); nothing for those that it has not had."""
     peer_answers: bool = False
     protected: bool = False
     unprotected_because: tuple[str, ...] = ()
@@ -88,6 +90,8 @@ class Observed:
     image: str
     ca_certificate: str
     namespace: NamespaceState
+    now: float
+    """Epoch seconds."""
     slot: int
     """Which set of ports, router ids and alias addresses the region has (`allocation.py`)."""
     secrets: Secrets = field(default_factory=Secrets)

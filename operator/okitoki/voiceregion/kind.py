@@ -96,7 +96,9 @@ class VoiceRegionKind:
         return judged.status(resource, observed)
 
     def recheck_seconds(self, resource: VoiceRegion, observed: Observed, outcome: Outcome) -> float | None:
-        """Soon while not ready, now and then otherwise."""
+        """Soon while not ready or while an address moves, now and then otherwise."""
+        if settling := judged.settles_in(observed):
+            return settling
         ready = summary(self.conditions(resource, observed, outcome)).status == "True"
         return RECHECK_SECONDS if ready else RECHECK_UNREADY_SECONDS
 

@@ -48,6 +48,7 @@ async def observe(ctx: Context, region: VoiceRegion, live: Live) -> Observed:
         image=ctx.images.edge,
         ca_certificate=ctx.authority.certificate,
         namespace=state,
+        now=ctx.now().timestamp(),
         slot=choose_slot(name, taken, [item["metadata"]["name"] for item in regions]),
         secrets=_secrets(live, namespace),
         pods=pods,
@@ -125,6 +126,7 @@ def edge_pod(pod: Manifest) -> EdgePod:
         terminating=bool(metadata.get("deletionTimestamp")),
         problem=_problem(status),
         holds=tuple(name for name in ADDRESSES if isinstance(holds, list) and name in holds),
+        since=_times(report.get("since")),
         peer_answers=report.get("peerAnswers") is True,
         protected=report.get("protected") is True,
         unprotected_because=tuple(str(reason) for reason in report.get("unprotectedBecause") or []),
@@ -138,6 +140,12 @@ def _report(metadata: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _times(document: Any) -> dict[str, float]:
+    if not isinstance(document, dict):
+        return {}
+    return {name: float(at) for name, at in document.items() if name in ADDRESSES and isinstance(at, int | float)}
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> bool:

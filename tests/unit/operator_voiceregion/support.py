@@ -7,6 +7,7 @@ from okitoki.api.voiceregion import VoiceRegion
 from okitoki.kube.pki import KeyPair
 from okitoki.voiceregion.facts import ADDRESSES, EdgePod, NodeFacts, Observed, Secrets, Workload
 
+NOW = 1_800_000_000.0
 UID = "0f3c2a51-5a0e-4c39-9a55-aaaaaaaaaaaa"
 SPEC: dict[str, Any] = {
     "domain": "kyiv.okitoki.test",
@@ -53,6 +54,7 @@ def observed(**changes: Any) -> Observed:
         image="okitoki/edge:1",
         ca_certificate="CA",
         namespace="ours",
+        now=NOW,
         slot=0,
         secrets=Secrets({"redis-password": "r" * 64, "nonce-secret": "n" * 64}, KeyPair("CERT", "KEY")),
         pods=pair(),

@@ -1,11 +1,11 @@
 from typing import Any
 
 import pytest
-from unit.operator_voiceregion.support import node, observed, pair, pod, region
+from unit.operator_voiceregion.support import NOW, node, observed, pair, pod, region
 
 from okitoki.reconcile.conditions import Condition, summary
 from okitoki.reconcile.kind import Outcome
-from okitoki.voiceregion.conditions import addresses_held, conditions, edge_redundant, holders, status
+from okitoki.voiceregion.conditions import addresses_held, conditions, edge_redundant, holders, settles_in, status
 from okitoki.voiceregion.facts import ADDRESSES, RegionClaim, Workload
 
 
@@ -64,6 +64,23 @@ def test_an_address_on_two_nodes_is_told() -> None:
     found = addresses_held(observed(pods=both))
     assert found.reason == "HeldTwice"
     assert "sip on edge-0 and edge-1" in found.message
+
+
+def test_a_move_is_no_news_until_it_takes_too_long() -> None:
+    for seconds, reason in ((3.0, "Moving"), (20.0, "HeldTwice")):
+        both = (pod(0, holds=ADDRESSES), pod(1, holds=("sip",), since={"sip": NOW - seconds}))
+        assert addresses_held(observed(pods=both)).reason == reason
+    for seconds, reason in ((3.0, "Moving"), (20.0, "NotHeld")):
+        none = (pod(0, holds=ADDRESSES[1:], since={"sip": NOW - seconds}), pod(1))
+        assert addresses_held(observed(pods=none)).reason == reason
+        assert (settles_in(observed(pods=none)) is None) == (reason == "NotHeld")
+
+
+def test_a_move_of_one_address_hides_no_loss_of_another() -> None:
+    pods = (pod(0, holds=("https", "media-1"), since={"sip": NOW - 1}), pod(1))
+    found = addresses_held(observed(pods=pods))
+    assert found.reason == "NotHeld"
+    assert "media-2" in found.message
 
 
 def test_a_network_that_is_split_is_told() -> None:

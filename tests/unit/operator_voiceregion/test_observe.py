@@ -25,10 +25,12 @@ def test_a_pod_with_its_agents_word() -> None:
         "protected": True,
         "unprotectedBecause": [],
         "deadLetters": 3,
+        "since": {"sip": 1800000000, "other": 1, "https": "x"},
     }
     ready = [{"type": "Ready", "status": "True"}]
     pod = edge_pod(raw_pod(json.dumps(report), conditions=ready))
     assert (pod.holds, pod.protected, pod.peer_answers, pod.dead_letters) == (("sip", "media-1"), True, True, 3)
+    assert pod.since == {"sip": 1_800_000_000.0}
     assert (pod.ready, pod.revision, pod.node, pod.ordinal) == (True, "edge-1a", "worker", 1)
 
 

@@ -235,6 +235,7 @@ class Agent:
     async def _report(self) -> None:
         document = status.annotation(
             self._pair.own,
+            self._pair.since,
             self._pair.peer_address,
             self._pair.peer is not None and self._pair.peer.answers,
             self._pair.unprotected,

@@ -3,6 +3,7 @@ answers."""
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class Pair:
         self._peer_redis: tuple[str, redis.asyncio.Redis] | None = None
         self.own_redis = redis_client(facts, facts.node_ip)
         self.own = Node()
+        self.since: dict[str, int] = {}
         self.guard_alive = False
         self.peer_address: str | None = None
         self.peer: Peer | None = None
@@ -81,6 +83,7 @@ class Pair:
             self.peer = peer
         if peer is not None and peer.answers:
             self._steady("peer", True)
+        self.since = status.moves(self.own.holds, guard.holds, self.since, time.time())
         self.own = Node(guard.holds, guard.services, own_sessions)
         self.guard_alive = _alive(self._facts.paths.pid / "guard")
         unequal: list[str] = []

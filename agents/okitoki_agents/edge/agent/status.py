@@ -117,8 +117,15 @@ def unprotected(
     return reasons + sessions_unequal
 
 
+def moves(before: tuple[str, ...], after: tuple[str, ...], since: Mapping[str, int], now: float) -> dict[str, int]:
+    """When each address came to this node or left it, in epoch seconds; nothing of those it has not had."""
+    changed = set(before) ^ set(after)
+    return {**since, **dict.fromkeys(sorted(changed), int(now))}
+
+
 def annotation(
     node: Node,
+    since: Mapping[str, int],
     peer: str | None,
     peer_answers: bool,
     unprotected_because: list[str],
@@ -128,6 +135,7 @@ def annotation(
     """The document of the pod's annotation `platform.oki-toki.net/edge-status`; nothing in it changes at rest."""
     return {
         "holds": list(node.holds),
+        "since": dict(sorted(since.items())),
         "services": dict(sorted(node.services.items())),
         "peer": peer,
         "peerAnswers": peer_answers,

@@ -29,16 +29,17 @@ GRACE_SECONDS = 45
 """For giving the addresses away (20 s at most, usually one), then ending what is left."""
 
 CAPABILITIES: Mapping[str, tuple[str, ...]] = {
-    "redis": (),
-    "rtpengine-1": (),
-    "rtpengine-2": (),
-    "kamailio": (),
+    "redis": ("SYS_NICE",),
+    "rtpengine-1": ("SYS_NICE",),
+    "rtpengine-2": ("SYS_NICE",),
+    "kamailio": ("SYS_NICE",),
     "haproxy": ("NET_BIND_SERVICE",),  # port 443
-    "keepalived": ("NET_ADMIN", "NET_RAW"),  # addresses; VRRP is IP protocol 112 and gratuitous ARP
-    "guard": ("NET_ADMIN",),  # addresses, the nft table, ending the peer's half-open connections
+    "keepalived": ("NET_ADMIN", "NET_RAW", "SYS_NICE"),  # addresses; VRRP is IP protocol 112, and gratuitous ARP
+    "guard": ("NET_ADMIN", "SYS_NICE"),  # addresses, the nft table, ending the peer's half-open connections
     "agent": (),
 }
-"""All containers, and what each may do beyond an unprivileged process: everything else is dropped."""
+"""All containers, and what each may do beyond an unprivileged process: everything else is dropped. SYS_NICE: adverts,
+probes and audio that wait for the processor look like a dead node."""
 
 REQUESTS: Mapping[str, tuple[str, str]] = {
     "redis": ("20m", "32Mi"),
