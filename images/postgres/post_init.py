@@ -2,8 +2,9 @@
 """Patroni's `post_init`: make the role `app` and the database `callcentre` that belongs to it.
 
 Patroni calls it once, on the first primary of a new cluster, with a connection string as the only argument; the
-superuser's password comes in the file that PGPASSFILE names (Patroni, `Bootstrap.call_post_bootstrap`). The app's password comes in APP_PASSWORD. The
-server gets only its SCRAM verifier (RFC 5803), so that no log of any level can hold the password.
+superuser's password comes in the file that PGPASSFILE names (Patroni, `Bootstrap.call_post_bootstrap`). The app's
+password comes in APP_PASSWORD. The server gets only its SCRAM verifier (RFC 5803), so that no log of any level can hold
+the password.
 
 Run again it changes nothing but the password. An error makes Patroni drop the new cluster and start over.
 """
@@ -40,7 +41,9 @@ def set_up_role(cursor: "psycopg2.extensions.cursor", verifier: str) -> None:
     cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (ROLE,))
     verb = "ALTER" if cursor.fetchone() is not None else "CREATE"
     # Not even the verifier belongs in a log.
-    cursor.execute("SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic'")
+    cursor.execute("SET log_statement = 'none'")
+    cursor.execute("SET log_min_duration_statement = -1")
+    cursor.execute("SET log_min_error_statement = 'panic'")
     attributes = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
     statement = sql.SQL(verb + " ROLE {} " + attributes + " PASSWORD {}")
     cursor.execute(statement.format(sql.Identifier(ROLE), sql.Literal(verifier)))
