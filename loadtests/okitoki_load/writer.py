@@ -18,8 +18,11 @@ from okitoki_load.recorder import Schedule
 DEADLINE_SECONDS = 12.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 0.5
-# Requests that may wait at once; far more than an outage within the deadline piles up.
-IN_FLIGHT = 1000
+# Operations that may be open at once; far more than an outage within the deadline piles up.
+OPEN_OPERATIONS = 1000
+# Requests under way at once. Without a bound, a server that is slow for a moment would get a storm of TLS handshakes
+# on top, and never recover from it. Those that wait for their turn keep their deadline.
+REQUESTS_AT_ONCE = 32
 
 # Answers that say "not now" rather than "no".
 TRY_AGAIN = frozenset({408, 421, 425, 429})
@@ -87,11 +90,12 @@ class Writer:
         self._random = random.Random(f"{seed}/{run}/{name}")
         self._tasks: set[asyncio.Task[None]] = set()
         self._sequence = 0
+        self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def write(self, schedule: Schedule, stop: asyncio.Event, seconds: float | None = None) -> None:
         """Follow the schedule to its end, then wait for the outcomes."""
         async for due in schedule.starts(stop, seconds):
-            if len(self._tasks) >= IN_FLIGHT:
+            if len(self._tasks) >= OPEN_OPERATIONS:
                 self.missed += 1
                 continue
             task = asyncio.create_task(self._one(self._next(due)))
@@ -138,10 +142,18 @@ class Writer:
 
     async def _attempt(self, operation: Operation, remaining: float) -> Attempt:
         headers = {"Idempotency-Key": operation.id}
+        until = asyncio.get_running_loop().time() + remaining
         try:
+            await asyncio.wait_for(self._turns.acquire(), remaining)
+        except TimeoutError:
+            return Attempt(FAIL, "no turn before the deadline", again=False)
+        try:
+            remaining = until - asyncio.get_running_loop().time()
             status, body = await self._sender.request(
-                "POST", "/v1/call-records", body=operation.body, headers=headers, limit=remaining
+                "POST", "/v1/call-records", body=operation.body, headers=headers, limit=max(0.001, remaining)
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return judge_error(error)
+        finally:
+            self._turns.release()
         return judge_answer(status, body, operation.id)

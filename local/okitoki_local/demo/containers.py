@@ -24,9 +24,11 @@ class Containers:
         self._env = env
         self._image = image
 
-    def remove_all(self) -> list[str]:
-        """Remove what an earlier run left behind."""
+    def remove_all(self, grace_seconds: int = 0) -> list[str]:
+        """Remove whatever there is, after a chance to write down what it knows."""
         found = self._env.docker("ps", "--all", "--filter", f"label={LABEL}", "--format", "{{.Names}}").split()
+        if found and grace_seconds:
+            self._env.docker("stop", "--time", str(grace_seconds), *found)
         if found:
             self._env.docker("rm", "--force", *found)
         return found

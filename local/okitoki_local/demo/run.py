@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from okitoki_chaos.cluster import require_local
+from okitoki_chaos.cluster import ChaosError, require_local
 from okitoki_chaos.timeline import Timeline
 from okitoki_load import ledger
 from okitoki_local.demo import layout, platform, table, verdict, waiting
@@ -44,7 +44,10 @@ class Options:
 def demo(env: Environment, options: Options) -> int:
     """Run it; 0 when everything was as promised, 1 when not."""
     cluster = platform.KindCluster(env)
-    require_local(cluster, env.name)
+    try:
+        require_local(cluster, env.name)
+    except ChaosError as error:
+        raise LocalClusterError(str(error)) from error
     images = platform.image_references(env)
     with locked(env.state / "demo.lock", "the demo"):
         containers = Containers(env, images["phones"])
@@ -54,7 +57,8 @@ def demo(env: Environment, options: Options) -> int:
         try:
             return run.go()
         finally:
-            containers.remove_all()
+            # After an error too, what phones and writers saw is evidence.
+            containers.remove_all(grace_seconds=10)
             run.forget_secrets()
 
 

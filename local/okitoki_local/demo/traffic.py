@@ -156,7 +156,10 @@ class Traffic:
                 set_up[tenant.name] - calls_before[tenant.name] >= calls for tenant in self._tenants
             )
 
-        wait_until(f"writes and calls to flow {why}", flowed, limit, interval=0.5)
+        try:
+            wait_until(f"writes and calls to flow {why}", flowed, limit, interval=0.5)
+        except LocalClusterError as error:
+            raise LocalClusterError(f"{error}; by tenant: {self.acknowledged()} writes; {self.summary()}") from error
         say(f"    {self.summary()}")
 
     def calls_by_tenant(self) -> Counter[str]:
