@@ -74,7 +74,7 @@ def _container(cluster: DatabaseCluster) -> dict[str, Any]:
         ],
         "livenessProbe": _probe("/liveness", period=10, failures=6),
         "readinessProbe": _probe("/readiness", period=3, failures=3),
-        "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
         "securityContext": restricted_container(),
         "volumeMounts": [
             {"name": DATA_VOLUME, "mountPath": "/var/lib/postgresql/data"},
