@@ -8,6 +8,7 @@ import platform
 import tempfile
 import tomllib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from okitoki_local.recipes import Recipe
 from okitoki_local.system import LocalClusterError, locked
 
 ROOT = PACKAGE_ROOT.parent
+AT_ONCE = 2
 STOCK_BASE = "debian:trixie-slim"
 # Outside a cluster in real life: they run as containers beside the nodes, so the nodes need not have them.
 NOT_ON_NODES = {"phones"}
@@ -42,13 +44,15 @@ def build_images(env: Environment, wanted: Sequence[str] = ()) -> dict[str, str]
     """
     chosen = [recipes.read(ROOT, name) for name in dict.fromkeys(wanted or recipes.names(ROOT))]
     machine = machine_of(env)
-    found = {recipe.base: base_of(env, recipe) for recipe in chosen}
+    found = bases_of(env, chosen)
     with locked(env.state / "images.lock", "building images"), tempfile.TemporaryDirectory(dir=_scratch(env)) as folder:
         plans = {recipe.name: plan(env, recipe, found[recipe.base], machine, Path(folder)) for recipe in chosen}
         references = {name: planned.reference for name, planned in plans.items()}
         missing = recipes.changed(references, present(env))
         if missing.keys() != references.keys():
             say(f"images unchanged: {', '.join(sorted(references.keys() - missing.keys()))}")
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(add_wheels, [plans[name] for name in missing]))
         for name in missing:
             build(env, plans[name])
         _load(env, references)
@@ -66,6 +70,14 @@ def plan(env: Environment, recipe: Recipe, base: str, machine: str, scratch: Pat
     return Plan(recipe, base, python, context, f"okitoki/{recipe.name}:{key}")
 
 
+def bases_of(env: Environment, chosen: Sequence[Recipe]) -> dict[str, str]:
+    """Name of each base -> its reference. What has to be made is made two at a time: unpacking keeps one core busy."""
+    needed = list({recipe.base: recipe for recipe in chosen}.values())
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        references = pool.map(lambda recipe: base_of(env, recipe), needed)
+        return {recipe.base: reference for recipe, reference in zip(needed, references, strict=True)}
+
+
 def base_of(env: Environment, recipe: Recipe) -> str:
     """Reference of the image's base: Debian's own where a registry answers, otherwise one with its packages."""
     if not env.private:
@@ -78,7 +90,6 @@ def base_of(env: Environment, recipe: Recipe) -> str:
 def build(env: Environment, planned: Plan) -> None:
     """Build one image from its context."""
     with step(f"building {planned.reference}"):
-        add_wheels(planned)
         options = ["--build-arg", f"BASE={planned.base}", "--build-arg", f"VERSION={project_version()}"]
         if env.private:
             options += ["--network", "none"]  # there is none; said here, a step that wants one fails at once
