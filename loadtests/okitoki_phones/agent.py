@@ -140,7 +140,7 @@ class Agent:
         request, tag = transaction.request, new_tag()
         record = LegRecord(
             "agent", request.call_id, request.from_.uri.user or "", request.to.uri.user or "", self.config.tenant,
-            self.config.username, attempted_at=time.time(),
+            self.config.username, attempted_at=time.time(), callee_tag=tag,
         )  # fmt: skip
         try:
             offer = sdp.parse(request.body)

@@ -194,6 +194,7 @@ class Carrier:
             record.notes.append(f"unusable 200: {error}")
             self._refuse_answer(dialog, invite.cseq[0])
             return None
+        record.callee_tag = dialog.remote.tag
         leg = Leg(self.endpoint, dialog, media, record)
         self._legs[dialog.key] = leg
         leg.acknowledge(invite.cseq[0])

@@ -90,15 +90,15 @@ def direction(sender: Record, receiver: Record) -> Direction:
 def judge(calls: Iterable[Record]) -> list[CallVerdict]:
     """Verdicts on all calls of a carrier, from the records of the carrier and of the agents, in order of attempt."""
     callers: dict[str, Record] = {}
-    callees: dict[str, Record] = {}
+    # Of a forked or hunted call only the phone that the caller talked to counts.
+    callees: dict[tuple[str, str | None], Record] = {}
     for record in calls:
         if record["role"] == "carrier":
             callers[record["callId"]] = record
-        elif record["establishedAt"] is not None or record["callId"] not in callees:
-            # Of a forked or hunted call only the phone that talked counts.
-            callees[record["callId"]] = record
+        else:
+            callees[record["callId"], record["calleeTag"]] = record
     ordered = sorted(callers.values(), key=lambda record: record["attemptedAt"])
-    return [judge_call(record, callees.get(record["callId"])) for record in ordered]
+    return [judge_call(record, callees.get((record["callId"], record["calleeTag"]))) for record in ordered]
 
 
 def judge_call(caller: Record, callee: Record | None) -> CallVerdict:

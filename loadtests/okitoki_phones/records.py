@@ -33,6 +33,8 @@ class LegRecord:
     invite_retransmissions: int = 0
     bye_retransmissions: int = 0
     media_address: str | None = None
+    # The tag of the phone that answers: tells the phones of a call that was hunted or forked apart.
+    callee_tag: str | None = None
     notes: list[str] = field(default_factory=list)
     audio: dict[str, Any] | None = None
 
