@@ -33,8 +33,9 @@ class Crash(Exception):
 class CountingClient(Client):
     """Counts writes; dies after `crash_after` of them."""
 
-    def __init__(self, connection: kopf.ConnectionInfo) -> None:
+    def __init__(self, connection: kopf.ConnectionInfo, user: str = "") -> None:
         super().__init__(connection)
+        self._user = user
         self.writes: list[str] = []
         self.crash_after: int | None = None
 
@@ -44,6 +45,9 @@ class CountingClient(Client):
         if self.crash_after is not None and len(self.writes) >= self.crash_after:
             raise Crash(path)
         return answer
+
+    def _headers(self) -> dict[str, str]:
+        return {**super()._headers(), **({"Impersonate-User": self._user} if self._user else {})}
 
 
 class FakeApp:
@@ -111,6 +115,8 @@ class World:
         self.connection = connection
         self.admin = admin
         self.app = FakeApp()
+        self.user = ""
+        """Whom the operator acts as; empty: the administrator."""
         self.authority = Authority(new_authority(datetime.now(UTC)))
 
     async def set_up(self) -> None:
@@ -164,7 +170,7 @@ class World:
     @asynccontextmanager
     async def operator(self) -> Any:
         """A fresh operator process: (reconcile by name, its counting client)."""
-        async with CountingClient(self.connection) as client:
+        async with CountingClient(self.connection, self.user) as client:
             index = Index()
             await index.load(client)
             ctx = Context(client, index, IMAGES, "okitoki-system", self.authority, _Silent(client))

@@ -39,6 +39,10 @@ class Reconciler:
             return await self._finalize(raw)
         if labels.FINALIZER not in (raw["metadata"].get("finalizers") or []):
             raw = await self._set_finalizers(raw, [*(raw["metadata"].get("finalizers") or []), labels.FINALIZER])
+        if not (raw.get("status") or {}).get("conditions"):
+            # Whoever waits for it must not take the absence of conditions for anything.
+            first = cond.progressing(cond.READY, "Reconciling", "seen for the first time, its objects are being made")
+            raw = await self._report(raw, [first], {})
         try:
             resource = self.kind.parse(raw)
         except InvalidResource as error:
@@ -97,8 +101,8 @@ class Reconciler:
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": raw["metadata"]["resourceVersion"]}}
         return await self.ctx.client.merge_patch(self.kind.resource, raw["metadata"]["name"], patch)
 
-    async def _report(self, raw: Manifest, found: Sequence[Condition], extra: Mapping[str, Any]) -> None:
-        """Patch the status if it says something else now, and tell the news as events."""
+    async def _report(self, raw: Manifest, found: Sequence[Condition], extra: Mapping[str, Any]) -> Manifest:
+        """Patch the status if it says something else now, and tell the news as events; the resource as it is then."""
         old = raw.get("status") or {}
         generation = raw["metadata"]["generation"]
         status: dict[str, Any] = {
@@ -108,12 +112,13 @@ class Reconciler:
         }
         patch = status_patch(old, status)
         if patch:
-            await self.ctx.client.merge_patch(
+            raw = await self.ctx.client.merge_patch(
                 self.kind.resource, raw["metadata"]["name"], {"status": patch}, subresource="status"
             )
         for condition in cond.news(old.get("conditions") or [], found):
             level: EventType = "Normal" if condition.status == "True" and not condition.abnormal else "Warning"
             await self.ctx.events.record(raw, level, condition.reason, condition.message)
+        return raw
 
 
 def status_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from okitoki.kube import labels, names
 EDGE = "edge"
 REGION_CONFIG_MAP = "edge-region"
 REGION_FILE = "region.json"
-EDGE_SECRETS = "edge-secrets"  # noqa: S105 - a name
+EDGE_SECRETS = "edge-secrets"
 EDGE_TLS = "edge-tls"
 
 

@@ -1,0 +1,113 @@
+"""The rights that the chart gives are enough for the operator's work, and not more than the API server allows."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from api.apiserver import binary
+from api.world import CountingClient, World, tenant
+
+from okitoki.kube import names
+from okitoki.kube import resources as kinds
+from okitoki.kube.client import ApiError
+from okitoki.kube.events import Recorder
+from okitoki.kube.lease import Leadership
+from okitoki.kube.pki import load_authority
+from okitoki.kube.resources import CUSTOM_RESOURCE_DEFINITION, Manifest
+from okitoki_local import versions
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "okitoki"
+NAMESPACE = "okitoki-rbac"
+RBAC_KINDS = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount"}
+
+
+def _chart() -> list[Manifest]:
+    values = [f"--values={path}" for path in sorted((CHART / "ci").glob("*.yaml"))[:1]]
+    # Without a cluster to ask, helm takes its own old default.
+    version = f"--kube-version={versions.KUBERNETES}"
+    command = [binary("helm"), "template", "okitoki-operator", str(CHART), "--namespace", NAMESPACE, version, *values]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"helm template: {done.stderr}")
+    return [item for item in yaml.safe_load_all(done.stdout) if item and item["kind"] in RBAC_KINDS]
+
+
+def _path(item: Manifest) -> str:
+    group = "/api/v1" if item["apiVersion"] == "v1" else f"/apis/{item['apiVersion']}"
+    namespace = item["metadata"].get("namespace")
+    plural = item["kind"].lower() + "s"
+    where = f"/namespaces/{namespace}" if namespace and not item["kind"].startswith("Cluster") else ""
+    return f"{group}{where}/{plural}/{item['metadata']['name']}"
+
+
+@pytest.fixture
+async def account(world: World) -> AsyncIterator[str]:
+    """The chart's service account with its rights; the operator of the world acts as it."""
+    if not await world.admin.get(kinds.NAMESPACE, NAMESPACE):
+        await world.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    rendered = _chart()
+    for item in rendered:
+        await world.admin.request(
+            "PATCH",
+            _path(item),
+            body=item,
+            params={"fieldManager": "helm", "force": "true"},
+            content_type="application/apply-patch+yaml",
+        )
+    accounts = [item["metadata"]["name"] for item in rendered if item["kind"] == "ServiceAccount"]
+    assert len(accounts) == 1
+    world.user = f"system:serviceaccount:{NAMESPACE}:{accounts[0]}"
+    yield world.user
+    for item in rendered:
+        await world.admin.request("DELETE", _path(item))
+
+
+async def test_a_tenants_whole_life(world: World, account: str) -> None:
+    await world.admin.create(tenant("acme", numbers=[{"number": "+380441234567", "queue": "sales"}]))
+    await world.reconcile("acme", times=2)
+    assert (await world.conditions("acme"))["Applied"]["status"] == "True"
+    await world.make_pods("acme")
+    await world.admin.merge_patch(kinds.TENANT, "acme", {"spec": {"regions": ["lviv"]}})
+    await world.reconcile("acme", times=2)
+    await world.admin.delete(kinds.TENANT, "acme")
+    await world.reconcile("acme")
+    await world.empty_namespace("tenant-acme")
+    await world.finish_namespace("tenant-acme")
+    await world.reconcile("acme")
+    assert await world.admin.get(kinds.TENANT, "acme") is None
+
+
+async def test_lease_authority_events_and_crds(world: World, account: str) -> None:
+    async with CountingClient(world.connection, account) as client:
+        leadership = Leadership(client, NAMESPACE, names.LEASE_NAME, "one")
+        assert await leadership.try_acquire()
+        assert await leadership.try_renew()
+        await leadership.release()
+        await load_authority(client, NAMESPACE, datetime.now(UTC))
+        made = await world.admin.create(tenant("acme"))
+        before = len(client.writes)
+        await Recorder(client).record(made, "Normal", "Test", "a test")
+        assert len(client.writes) == before + 1
+        for kind in (kinds.TENANT, kinds.VOICE_REGION):
+            assert await client.get(CUSTOM_RESOURCE_DEFINITION, f"{kind.plural}.{kind.group}")
+
+
+async def test_what_the_operator_need_not_do_it_may_not(world: World, account: str) -> None:
+    async with CountingClient(world.connection, account) as client:
+        with pytest.raises(ApiError, match="forbidden"):
+            await client.create(tenant("acme"))
+        with pytest.raises(ApiError, match="forbidden"):
+            await client.delete(CUSTOM_RESOURCE_DEFINITION, "tenants.platform.oki-toki.net")
+        greedy: Manifest = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": "greedy", "namespace": NAMESPACE},
+            "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}],
+        }
+        with pytest.raises(ApiError, match="attempting to grant RBAC permissions not currently held"):
+            await client.create(greedy)
