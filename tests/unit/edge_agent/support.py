@@ -3,6 +3,7 @@
 import base64
 import ipaddress
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,9 @@ def tenant_secret(name: str = "acme", **changes: Any) -> dict[str, Any]:
 
 def facts(folder: Path, ports: dict[str, Any] | None = None) -> Facts:
     """Facts of node 127.0.0.1 with all files in `folder`."""
+    region = parse_region(REGION)
     return Facts(
-        region=parse_region({**REGION, "ports": {**REGION["ports"], **(ports or {})}}),  # type: ignore[dict-item]
+        region=replace(region, ports=replace(region.ports, **(ports or {}))),
         node_ip="127.0.0.1",
         pod_name="edge-0",
         pod_namespace="okitoki-region-kyiv",

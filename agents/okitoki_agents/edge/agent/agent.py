@@ -82,13 +82,18 @@ class Agent:
             await self._client.close()
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
+        problem = None
         while True:
             self._wake.clear()
+            before = problem
             try:
                 await work()
+                problem = None
             except OSError as error:
                 # A full disk or an unreadable CA file: what runs goes on, and the next round tries again.
-                log.error("%s %s", type(error).__name__, error)
+                problem = f"{type(error).__name__} {error}"
+            if problem is not None and problem != before:
+                log.error("%s", problem)
             try:
                 await asyncio.wait_for(self._wake.wait(), CONVERGE_SECONDS)
             except TimeoutError:

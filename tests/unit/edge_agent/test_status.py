@@ -1,0 +1,257 @@
+"""When a node is ready, when the pair is protected, and what is said about it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from unit.edge_agent.doubles import FakeRedis
+from unit.edge_agent.support import facts
+
+from okitoki_agents.edge.agent import media, server, status
+from okitoki_agents.edge.agent.media import MediaError, Sessions, parse_sessions
+from okitoki_agents.edge.agent.pair import BAD_LOOKS, UNEQUAL_LOOKS, Pair
+from okitoki_agents.edge.agent.reporter import Reporter, metadata_patch
+from okitoki_agents.edge.agent.status import NEEDED, Node, Peer
+
+GOOD = dict.fromkeys(NEEDED, "ok")
+ANSWER = "Current sessions own: 3\nCurrent sessions foreign: 1\nCurrent sessions total: 4\n"
+
+
+def node(holds: tuple[str, ...] = (), one: tuple[int, int] = (0, 0), two: tuple[int, int] = (0, 0)) -> Node:
+    return Node(holds, GOOD, {"1": Sessions(*one), "2": Sessions(*two)})
+
+
+PEER = Peer("198.18.1.2", answers=True, ready=True, node=node())
+
+
+def test_a_guards_word_that_is_none_means_nothing_is_known() -> None:
+    for document in (None, [], {}, {"holds": "sip", "services": {}}, {"holds": [], "services": []}):
+        assert status.parse_guard_status(document) == Node()
+    assert status.parse_guard_status({"holds": ["media-2", "sip", "x"], "services": {"redis": "ok"}}) == Node(
+        ("sip", "media-2"), {"redis": "ok"}
+    )
+
+
+def test_what_a_node_tells_its_peer_comes_back() -> None:
+    told = node(("sip",), one=(3, 0))
+    assert status.parse_node_document(json.loads(json.dumps(status.node_document(told, True)))) == (told, True)
+
+
+def test_a_node_is_ready_when_everything_is_good() -> None:
+    assert status.unready(node(), True, True, None) == []
+
+
+@pytest.mark.parametrize("service", NEEDED)
+def test_one_bad_service_is_enough_and_is_named(service: str) -> None:
+    bad = Node((), {**GOOD, service: "frozen"})
+    assert status.unready(bad, True, True, None) == [f"{service} is frozen"]
+    assert f"{service} is frozen" in status.unprotected(bad, PEER, True, True, [])
+
+
+def test_guard_routes_and_haproxy_count_too() -> None:
+    assert len(status.unready(node(), False, False, "refused\nline 2")) == 3
+
+
+def test_calls_of_the_active_engine_are_foreign_on_the_standby() -> None:
+    active, standby = node(("media-1",), one=(30, 0), two=(0, 12)), node(("media-2",), one=(0, 30), two=(12, 0))
+    assert status.unequal_sessions(active, standby) == []
+    assert status.unequal_sessions(standby, active) == []
+
+
+def test_a_standby_without_the_calls_is_told() -> None:
+    active, standby = node(("media-1", "media-2"), one=(30, 0), two=(1, 0)), node(one=(0, 4))
+    assert status.unequal_sessions(active, standby) == ["media-1: 30 calls, 4 of them known to the standby"]
+    assert status.unequal_sessions(standby, active) == ["media-1: 30 calls, 4 of them known to the standby"]
+
+
+def test_calls_that_come_and_go_are_tolerated() -> None:
+    assert status.unequal_sessions(node(("media-1",), one=(2, 0)), node()) == []
+    assert status.unequal_sessions(node(("media-1",), one=(100, 0)), node(one=(0, 95))) == []
+
+
+def test_an_engine_that_is_silent_is_told() -> None:
+    assert "rtpengine-2 does not tell its calls" in status.unequal_sessions(
+        Node((), GOOD, {"1": Sessions(0, 0)}), node()
+    )
+
+
+def test_protection_needs_the_peer_and_both_redis() -> None:
+    assert status.unprotected(node(), PEER, True, True, []) == []
+    assert status.unprotected(node(), None, True, False, []) == ["the peer is not known"]
+    silent = Peer("198.18.1.2", answers=False, ready=False, node=Node())
+    assert status.unprotected(node(), silent, True, True, []) == ["the peer's agent at 198.18.1.2 does not answer"]
+    reasons = status.unprotected(node(), Peer("198.18.1.2", True, False, Node()), False, False, ["media-1: 3 calls"])
+    assert len(reasons) == 4
+
+
+def test_the_annotation_does_not_change_with_the_number_of_calls() -> None:
+    def made(calls: int) -> dict[str, Any]:
+        because = [f"media-1: {calls} calls, 0 of them known to the standby"]
+        return status.annotation(node(("sip",)), {"sip": 5}, "198.18.1.2", True, because, {"acme": '"1"'}, 0)
+
+    assert made(30) == made(31)
+    assert made(1)["unprotectedBecause"] == ["media-1: the standby lacks calls"]
+    assert made(1)["protected"] is False
+    assert made(1)["since"] == {"sip": 5}
+
+
+def test_moves_are_dated() -> None:
+    since = status.moves((), ("sip",), {}, 100.7)
+    assert since == {"sip": 100}
+    assert status.moves(("sip",), ("sip",), since, 200) == since
+    assert status.moves(("sip",), ("https",), since, 300) == {"sip": 300, "https": 300}
+
+
+def test_a_patch_only_when_the_pod_says_something_else() -> None:
+    document = {"holds": ["sip"], "protected": True}
+    patch = metadata_patch(document, None)
+    assert patch is not None
+    assert patch["metadata"]["labels"] == {"platform.oki-toki.net/holds-sip": "true"}
+    assert metadata_patch(document, {"metadata": patch["metadata"]}) is None
+    assert metadata_patch({**document, "protected": False}, {"metadata": patch["metadata"]}) is not None
+    assert metadata_patch(document, {"metadata": {**patch["metadata"], "labels": {}}}) is not None
+
+
+async def test_a_report_is_written_once_although_the_watch_lags() -> None:
+    class Client:
+        patches: list[Any] = []  # noqa: RUF012 - one test
+
+        async def merge_patch(self, path: str, patch: Any) -> None:
+            self.patches.append((path, patch))
+
+    client = Client()
+    reporter = Reporter(client, "ns", "edge-0")  # type: ignore[arg-type]
+    for _ in range(3):
+        reporter._not_before = 0
+        await reporter.report({"holds": []}, {"metadata": {}})
+    assert [path for path, _ in client.patches] == ["/api/v1/namespaces/ns/pods/edge-0"]
+
+
+def test_counts_of_an_engine() -> None:
+    assert parse_sessions(ANSWER) == Sessions(own=3, foreign=1)
+    with pytest.raises(MediaError, match="no counts"):
+        parse_sessions("Unknown command")
+
+
+async def test_an_engine_is_asked_on_its_command_port() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readline() == b"list numsessions\n"
+        writer.write(ANSWER.encode())
+        writer.close()
+
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    assert await media.sessions(port) == Sessions(3, 1)
+    listening.close()
+    await listening.wait_closed()
+    with pytest.raises(MediaError):
+        await media.sessions(port)
+
+
+def test_metrics_are_in_the_text_format() -> None:
+    text = server.metrics_text(
+        [
+            ("okitoki_edge_holds", {"address": "sip"}, 1.0),
+            ("okitoki_edge_ready", {}, 0.0),
+            ("okitoki_edge_holds", {}, 0.0),
+        ]
+    )
+    assert text.count("# TYPE okitoki_edge_holds gauge") == 1
+    assert 'okitoki_edge_holds{address="sip"} 1\n' in text
+    assert "okitoki_edge_ready 0\n" in text
+
+
+class PeerAgent:
+    """The other node's agent."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+        self.node = node()
+        self.port = 0
+        self.silent = False
+
+    def told(self) -> dict[str, Any]:
+        if self.silent:
+            raise web.HTTPServiceUnavailable
+        return status.node_document(self.node, not self.reasons)
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[PeerAgent]:
+    agent = PeerAgent()
+    app = server.application(lambda: agent.reasons, agent.told, list)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.2", 0).start()
+    agent.port = runner.addresses[0][1]
+    yield agent
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def pair(peer: PeerAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
+    import aiohttp
+
+    async def sessions(port: int) -> Sessions:
+        return Sessions(0, 0)
+
+    monkeypatch.setattr(media, "sessions", sessions)
+    monkeypatch.setattr("okitoki_agents.edge.agent.pair.redis_client", lambda facts, address: FakeRedis())
+    monkeypatch.setattr("okitoki_agents.edge.agent.pair._alive", lambda file: True)
+    made = Pair(facts(tmp_path, {"agent": peer.port}), lambda: None)
+    status_file = tmp_path / "run" / "status.json"
+    status_file.parent.mkdir()
+    status_file.write_text(json.dumps({"holds": ["sip"], "services": GOOD}))
+    made.peer_address = "127.0.0.2"
+    made._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2))
+    yield made
+    await made._session.close()
+
+
+async def test_a_good_pair_is_protected(pair: Pair) -> None:
+    await pair.look()
+    assert pair.unprotected == []
+    assert pair.own.holds == ("sip",)
+    assert "sip" in pair.since
+
+
+async def test_a_peer_is_silent_only_after_several_looks(pair: Pair, peer: PeerAgent) -> None:
+    await pair.look()
+    peer.silent = True
+    for _ in range(BAD_LOOKS - 1):
+        await pair.look()
+        assert pair.unprotected == []
+    await pair.look()
+    assert pair.unprotected == ["the peer's agent at 127.0.0.2 does not answer"]
+    peer.silent = False
+    await pair.look()
+    assert pair.unprotected == []
+
+
+async def test_unequal_calls_are_believed_only_after_several_looks(pair: Pair, peer: PeerAgent) -> None:
+    peer.node = node(("media-1",), one=(20, 0))
+    for _ in range(UNEQUAL_LOOKS - 1):
+        await pair.look()
+        assert pair.unprotected == []
+    await pair.look()
+    assert pair.unprotected == ["media-1: 20 calls, 0 of them known to the standby"]
+
+
+async def test_a_redis_that_stays_away_ends_protection(pair: Pair) -> None:
+    await pair.look()
+    own: Any = pair.own_redis
+    own.down = True
+    await pair.look()
+    assert pair.unprotected == []
+    await pair.look()
+    assert pair.unprotected == ["Redis of this node does not answer"]
+
+
+async def test_a_peer_that_never_answered_protects_nobody(pair: Pair, peer: PeerAgent) -> None:
+    peer.silent = True
+    await pair.look()
+    assert pair.unprotected == ["the peer's agent at 127.0.0.2 does not answer"]
