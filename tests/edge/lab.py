@@ -101,6 +101,7 @@ class Node:
         self._init: subprocess.Popen[bytes] | None = None
         self._supervisors: list[threading.Thread] = []
         self._wanted = False
+        self._entered: dict[str, subprocess.Popen[bytes]] = {}
 
     def prepare(self) -> None:
         for folder in (self.lab.work / 'pyc', self.data / "haproxy", self.root, self.logs, self.base / "etc"):
@@ -162,7 +163,9 @@ class Node:
                 log.write(f"--- {time.time():.3f} start\n".encode())
                 log.flush()
                 command = self.command("python3", "-m", "okitoki_agents.edge", "run", name)
-                code = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL).wait()
+                entered = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                self._entered[name] = entered
+                code = entered.wait()
                 if self._wanted:
                     # A container ends whole: what its main process leaves behind is killed by the runtime.
                     self._try("pkill", "-KILL", "--session", str(self.pid(name)))
@@ -177,10 +180,19 @@ class Node:
 
     def signal(self, name: str, number: signal.Signals) -> None:
         self.run("kill", f"-{int(number)}", str(self.pid(name)))
+        if number == signal.SIGCONT:
+            self._wake()
 
     def everything(self, number: signal.Signals) -> None:
         """A signal to every process of the pod at the same moment; pid 1 of a namespace is spared."""
         self.run("kill", f"-{int(number)}", "--", "-1", check=False)
+        if number == signal.SIGCONT:
+            self._wake()
+
+    def _wake(self) -> None:
+        """nsenter stops itself when its child is stopped, and nobody else would wake it."""
+        for entered in self._entered.values():
+            entered.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """The pod is gone without a word: its pid namespace ends."""

@@ -44,7 +44,7 @@ class Guard:
         self._interface = network.interface_of(facts.node_ip)
         self._leases = Leases({address.ip: address.name for address in region.addresses}, self._address_changed)
         self._engines = {f"media-{number}": Engine(facts, number) for number in (1, 2)}
-        self._redis_ok = False
+        self._redis_ok = self._vrrp_ok = False
         self._status = ""
         self._drain_began: float | None = None
         self._stop = asyncio.Event()
@@ -122,14 +122,19 @@ class Guard:
             watch.poll()
         for service in self._services:
             service.tick()
-        if self._leases.held and not (self._keepalived.runs() and self._vrrp.runs()):
+        vrrp_ok = self._keepalived.runs() and self._vrrp.runs()
+        if self._leases.held and not vrrp_ok:
             self._leases.drop_all("keepalived does not run")
+        if vrrp_ok != self._vrrp_ok:
+            self._vrrp_ok = vrrp_ok
+            self._publish()
         if self._paths.draining.exists():
             self._begin_drain("asked to")
         if self._drain_began is not None:
             self._drain()
 
     def _vouch(self) -> None:
+        # Looked at again: a renewal must not rest on what was true a while ago, after a freeze.
         if self._keepalived.runs() and self._vrrp.runs():
             self._leases.renew()
 
@@ -190,7 +195,7 @@ class Guard:
         """status.json, on change, whole."""
         services = {service.name: str(service.health.state) for service in self._services}
         services["redis"] = "ok" if self._redis_ok else "starting" if self._redis.pid else "down"
-        services["keepalived"] = "ok" if self._keepalived.runs() and self._vrrp.runs() else "down"
+        services["keepalived"] = "ok" if self._vrrp_ok else "down"
         status = json.dumps({"holds": sorted(self._leases.held), "services": services})
         if status != self._status:
             with contextlib.suppress(OSError):
