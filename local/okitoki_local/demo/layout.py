@@ -16,7 +16,6 @@ from okitoki_local.environment import PACKAGE_ROOT, Environment
 from okitoki_local.system import LocalClusterError
 
 EXAMPLES = PACKAGE_ROOT.parent / "examples"
-FILES = ("voiceregion.yaml", "tenant-acme.yaml", "tenant-globex.yaml")
 REGION_ADDRESSES = 4
 AGENTS_PER_TENANT = 8
 FIRST_AGENT = 1001
@@ -62,12 +61,12 @@ class TenantPlan:
         return f"tenant-{self.name}"
 
 
-def load_examples(folder: Path = EXAMPLES) -> list[Object]:
-    """The objects of the examples, region first."""
+def load_manifests(folder: Path = EXAMPLES) -> list[Object]:
+    """The objects in a folder's files, regions first."""
     found: list[Object] = []
-    for name in FILES:
-        found += [obj for obj in yaml.safe_load_all((folder / name).read_text(encoding="utf-8")) if obj]
-    return found
+    for path in sorted(folder.glob("*.yaml")):
+        found += [obj for obj in yaml.safe_load_all(path.read_text(encoding="utf-8")) if obj]
+    return sorted(found, key=lambda obj: obj["kind"] != "VoiceRegion")
 
 
 def place(objects: Sequence[Object], addresses: Addresses) -> list[Object]:

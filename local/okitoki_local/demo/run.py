@@ -30,6 +30,7 @@ API_SECONDS = 120.0
 REGISTRATION_SECONDS = 120.0
 RECORDS_SECONDS = 90.0
 RUNS_KEPT = 5
+REGIONS = "voiceregions.platform.oki-toki.net"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +40,28 @@ class Options:
     traffic_only: bool = False
     faults: bool = True
     seed: int | None = None
+    manifests: Path = layout.EXAMPLES
+    """One VoiceRegion and at least one Tenant; their addresses are replaced by free ones."""
+    reports: Path = dataclasses.field(default_factory=platform.report_folder)
 
 
 def demo(env: Environment, options: Options) -> int:
     """Run it; 0 when everything was as promised, 1 when not."""
+    found = drill(env, options)
+    return 1 if found["failures"] else 0
+
+
+def apply_manifests(env: Environment, folder: Path) -> list[layout.Object]:
+    """Apply a folder's resources at addresses of this cluster's network; returns them as applied."""
+    wanted = layout.load_manifests(folder)
+    there = platform.existing(env, REGIONS, layout.region_of(wanted)["metadata"]["name"])
+    objects = layout.place(wanted, layout.choose(env, there, len(layout.tenants_of(wanted))))
+    platform.apply(env, objects)
+    return objects
+
+
+def drill(env: Environment, options: Options) -> dict[str, Any]:
+    """One run; its report, whatever the verdict."""
     cluster = platform.KindCluster(env)
     try:
         require_local(cluster, env.name)
@@ -71,7 +90,7 @@ class Run:
     ) -> None:  # fmt: skip
         now = datetime.now(UTC)
         self.name = f"demo-{now:%Y%m%d-%H%M%S}"
-        self.folder = platform.report_folder() / self.name
+        self.folder = options.reports / self.name
         self.folder.mkdir(parents=True)
         self.begun = time.time()
         self._since = datetime.fromtimestamp(self.begun - 60, UTC).isoformat(timespec="seconds")
@@ -81,7 +100,7 @@ class Run:
         self._timeline = Timeline(self.folder / "timeline.jsonl")
         forget_old_runs(self.folder.parent, RUNS_KEPT)
 
-    def go(self) -> int:
+    def go(self) -> dict[str, Any]:
         say(f"demo {self.name}, seed {self._seed}")
         objects, addresses = self._install()
         tenants = layout.tenants_of(objects)
@@ -103,12 +122,12 @@ class Run:
 
     def _install(self) -> tuple[list[layout.Object], Addresses]:
         """The platform and the examples' resources, at addresses of this cluster's network."""
-        examples = layout.load_examples()
+        examples = layout.load_manifests(self._options.manifests)
         region = layout.region_of(examples)["metadata"]["name"]
         if not self._options.traffic_only:
             with step("installing the CRDs and the operator"):
                 platform.install(self._env, self._images)
-        there = platform.existing(self._env, "voiceregions.platform.oki-toki.net", region)
+        there = platform.existing(self._env, REGIONS, region)
         if there is None and self._options.traffic_only:
             raise LocalClusterError(f"there is no VoiceRegion {region}: run the whole demo once")
         with step("choosing addresses that nobody uses"):
@@ -204,14 +223,14 @@ class Run:
             context={"seed": self._seed, "versions": platform.versions(self._env, self._images)},
         )
 
-    def _conclude(self, facts: verdict.Facts) -> int:
+    def _conclude(self, facts: verdict.Facts) -> dict[str, Any]:
         found = verdict.report(facts)
         write_whole(self.folder / "calls.json", [call.as_json() for call in facts.calls])
         write_whole(self.folder / "report.json", found)
         write_whole(self.folder.parent / "report.json", found)
         print(table.render(found), flush=True)
         say(f"report: {self.folder.parent / 'report.json'}; details: {self.folder}")
-        return 1 if found["failures"] else 0
+        return found
 
     def forget_secrets(self) -> None:
         """Configurations hold keys and SIP secrets; results don't."""

@@ -8,7 +8,7 @@ from okitoki_local.demo.layout import (
     Addresses,
     existing_addresses,
     first_free,
-    load_examples,
+    load_manifests,
     place,
     region_of,
     tenants_of,
@@ -21,7 +21,7 @@ ADDRESSES = Addresses("10.0.0.1", "10.0.0.4", ("10.0.0.2", "10.0.0.3"), "10.0.0.
 
 
 def test_the_examples_are_one_region_and_two_tenants_that_can_be_told_apart() -> None:
-    objects = load_examples()
+    objects = load_manifests()
     assert [obj["kind"] for obj in objects] == ["VoiceRegion", "Tenant", "Tenant"]
     tenants = tenants_of(objects)
     assert len({tenant.number for tenant in tenants}) == 2
@@ -29,7 +29,7 @@ def test_the_examples_are_one_region_and_two_tenants_that_can_be_told_apart() ->
 
 
 def test_only_the_examples_addresses_are_replaced() -> None:
-    objects = load_examples()
+    objects = load_manifests()
     placed = place(objects, ADDRESSES)
     before, after = region_of(objects)["spec"], region_of(placed)["spec"]
     assert after["addresses"] == {"sip": "10.0.0.1", "https": "10.0.0.4", "media": ["10.0.0.2", "10.0.0.3"]}
@@ -40,7 +40,7 @@ def test_only_the_examples_addresses_are_replaced() -> None:
 
 
 def test_a_region_that_is_there_keeps_its_addresses() -> None:
-    region = region_of(place(load_examples(), ADDRESSES))
+    region = region_of(place(load_manifests(), ADDRESSES))
     assert existing_addresses(region, ADDRESSES.clients) == ADDRESSES
 
 
@@ -51,7 +51,7 @@ def test_free_addresses_are_taken_in_order_and_too_few_are_an_error() -> None:
 
 
 def test_the_configurations_are_what_the_phones_and_writers_accept(tmp_path: object) -> None:
-    tenants = tenants_of(load_examples())
+    tenants = tenants_of(load_manifests())
     secrets = {tenant.name: {agent: f"{tenant.name}{agent}" for agent in tenant.agents} for tenant in tenants}
     agents = AgentsConfig.read(agents_config(ADDRESSES, tenants, secrets, 7))
     assert len(agents.agents) == 2 * AGENTS_PER_TENANT

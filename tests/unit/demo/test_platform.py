@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from okitoki_chaos.cluster import Pod
-from okitoki_local.demo.layout import load_examples, tenants_of
+from okitoki_local.demo.layout import load_manifests, tenants_of
 from okitoki_local.demo.platform import EDGE_STATUS, database_faults, edge_faults, image_references, targets
 from okitoki_local.environment import Environment
 from okitoki_local.system import LocalClusterError
@@ -70,7 +70,7 @@ def test_a_database_is_whole_with_all_members_and_one_of_them_leading() -> None:
 
 
 def test_what_is_killed_comes_from_the_resources() -> None:
-    objects = load_examples()
+    objects = load_manifests()
     found = targets(objects, tenants_of(objects))
     assert [(target.namespace, target.count, target.others) for target in found] == [
         ("tenant-acme", 3, 2),
