@@ -6,6 +6,7 @@ restart needs before the API answers is on disk first.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -94,10 +95,9 @@ class Agent:
                 problem = f"{type(error).__name__} {error}"
             if problem is not None and problem != before:
                 log.error("%s", problem)
-            try:
-                await asyncio.wait_for(self._wake.wait(), CONVERGE_SECONDS)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CONVERGE_SECONDS):
+                    await self._wake.wait()
 
     # What an earlier agent left on disk
 

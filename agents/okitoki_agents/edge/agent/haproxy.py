@@ -116,7 +116,8 @@ class Haproxy:
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), CHECK_SECONDS)
+            async with asyncio.timeout(CHECK_SECONDS):
+                output, _ = await process.communicate()
         except TimeoutError:
             process.kill()
             await process.wait()

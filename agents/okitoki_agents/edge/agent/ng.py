@@ -92,7 +92,8 @@ async def request(address: str, port: int, command: dict[str, Any]) -> dict[str,
         for _ in range(TRIES):
             transport.sendto(datagram)
             try:
-                answer = decode(await asyncio.wait_for(asyncio.shield(exchange.answer), ANSWER_SECONDS))
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    answer = decode(await asyncio.shield(exchange.answer))
             except TimeoutError:
                 continue
             except OSError as error:
