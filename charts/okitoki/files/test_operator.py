@@ -18,7 +18,7 @@ def get(path: str) -> dict:
     """One object from the API server, with the operator's own rights."""
     with open(f"{ACCOUNT}/token") as file:
         headers = {"Authorization": f"Bearer {file.read()}"}
-    request = urllib.request.Request("https://kubernetes.default.svc" + path, headers=headers)  # noqa: S310
+    request = urllib.request.Request("https://kubernetes.default.svc" + path, headers=headers)
     trust = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
     with urllib.request.urlopen(request, context=trust, timeout=10) as answer:  # noqa: S310 - the scheme is above
         return json.load(answer)
