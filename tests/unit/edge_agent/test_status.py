@@ -13,7 +13,7 @@ from unit.edge_agent.support import facts
 
 from okitoki_agents.edge.agent import media, server, status
 from okitoki_agents.edge.agent.media import MediaError, Sessions, parse_sessions
-from okitoki_agents.edge.agent.pair import BAD_LOOKS, UNEQUAL_LOOKS, Pair
+from okitoki_agents.edge.agent.pair import BAD_LOOKS, EQUAL_LOOKS, UNEQUAL_LOOKS, Pair
 from okitoki_agents.edge.agent.reporter import Reporter, metadata_patch
 from okitoki_agents.edge.agent.status import NEEDED, Node, Peer
 
@@ -212,46 +212,73 @@ async def pair(peer: PeerAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     await made._session.close()
 
 
-async def test_a_good_pair_is_protected(pair: Pair) -> None:
-    await pair.look()
+async def look(pair: Pair, times: int = EQUAL_LOOKS) -> None:
+    for _ in range(times):
+        await pair.look()
+
+
+async def test_a_good_pair_is_protected_once_its_calls_were_compared(pair: Pair) -> None:
+    await look(pair, EQUAL_LOOKS - 1)
+    assert pair.unprotected == ["the calls of both nodes are being compared"]
+    await look(pair, 1)
     assert pair.unprotected == []
     assert pair.own.holds == ("sip",)
     assert "sip" in pair.since
 
 
 async def test_a_peer_is_silent_only_after_several_looks(pair: Pair, peer: PeerAgent) -> None:
-    await pair.look()
+    await look(pair)
     peer.silent = True
-    for _ in range(BAD_LOOKS - 1):
-        await pair.look()
-        assert pair.unprotected == []
-    await pair.look()
+    await look(pair, BAD_LOOKS - 1)
+    assert pair.unprotected == []
+    await look(pair, 1)
     assert pair.unprotected == ["the peer's agent at 127.0.0.2 does not answer"]
     peer.silent = False
-    await pair.look()
+    await look(pair)
     assert pair.unprotected == []
 
 
-async def test_unequal_calls_are_believed_only_after_several_looks(pair: Pair, peer: PeerAgent) -> None:
+async def test_a_standby_that_starts_empty_is_not_trusted(pair: Pair, peer: PeerAgent) -> None:
+    """A rollout would go on to the node that has the calls."""
     peer.node = node(("media-1",), one=(20, 0))
-    for _ in range(UNEQUAL_LOOKS - 1):
-        await pair.look()
-        assert pair.unprotected == []
-    await pair.look()
+    await look(pair)
     assert pair.unprotected == ["media-1: 20 calls, 0 of them known to the standby"]
 
 
+async def test_a_standby_is_not_trusted_again_at_once_after_a_fault(pair: Pair, peer: PeerAgent) -> None:
+    await look(pair)
+    peer.reasons = ["rtpengine-1 is down"]
+    await look(pair, 1)
+    assert pair.unprotected == ["the peer at 127.0.0.2 is not ready"]
+    peer.reasons = []
+    peer.node = node(("media-1",), one=(20, 0))
+    await look(pair, 1)
+    assert pair.unprotected == ["media-1: 20 calls, 0 of them known to the standby"]
+
+
+async def test_unequal_calls_are_believed_only_after_several_looks(pair: Pair, peer: PeerAgent) -> None:
+    await look(pair)
+    peer.node = node(("media-1",), one=(20, 0))
+    await look(pair, UNEQUAL_LOOKS - 1)
+    assert pair.unprotected == []
+    await look(pair, 1)
+    assert pair.unprotected == ["media-1: 20 calls, 0 of them known to the standby"]
+    peer.node = node()
+    await look(pair, EQUAL_LOOKS)
+    assert pair.unprotected == []
+
+
 async def test_a_redis_that_stays_away_ends_protection(pair: Pair) -> None:
-    await pair.look()
+    await look(pair)
     own: Any = pair.own_redis
     own.down = True
-    await pair.look()
+    await look(pair, 1)
     assert pair.unprotected == []
-    await pair.look()
+    await look(pair, 1)
     assert pair.unprotected == ["Redis of this node does not answer"]
 
 
 async def test_a_peer_that_never_answered_protects_nobody(pair: Pair, peer: PeerAgent) -> None:
     peer.silent = True
-    await pair.look()
+    await look(pair, 1)
     assert pair.unprotected == ["the peer's agent at 127.0.0.2 does not answer"]

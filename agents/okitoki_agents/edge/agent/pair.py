@@ -22,8 +22,9 @@ ANSWER_SECONDS = 1.5
 BAD_LOOKS = 2
 """Looks in a row without an answer after which the peer, or a Redis, counts as silent: one lost answer is no news."""
 UNEQUAL_LOOKS = 5
-"""Looks in a row after which unequal call counts are believed: calls reach the standby through Redis, a moment
-later."""
+"""Looks in a row after which unequal call counts are believed: calls reach the standby through Redis, a moment later."""
+EQUAL_LOOKS = 3
+"""Looks in a row that must show equal counts before the standby is trusted to have the calls, after a fault of any part."""
 
 
 def redis_client(facts: Facts, address: str) -> redis.asyncio.Redis:
@@ -46,6 +47,7 @@ class Pair:
         self._facts = facts
         self._on_change = on_change
         self._session: aiohttp.ClientSession | None = None
+        self._equal_looks = 0
         self._unequal_looks = 0
         self._silent: dict[str, int] = {}
         self._peer_redis: tuple[str, redis.asyncio.Redis] | None = None
@@ -86,16 +88,29 @@ class Pair:
         self.since = status.moves(self.own.holds, guard.holds, self.since, time.time())
         self.own = Node(guard.holds, guard.services, own_sessions)
         self.guard_alive = _alive(self._facts.paths.pid / "guard")
-        unequal: list[str] = []
-        if self.peer is not None and self.peer.answers:
-            unequal = status.unequal_sessions(self.own, self.peer.node)
-        self._unequal_looks = self._unequal_looks + 1 if unequal else 0
-        believed = unequal if self._unequal_looks >= UNEQUAL_LOOKS else []
-        self.unprotected = status.unprotected(self.own, self.peer, own_redis, peer_redis, believed)
+        faults = status.unprotected(self.own, self.peer, own_redis, peer_redis, [])
+        self.unprotected = faults or self._compare_calls()
+        if faults:
+            self._equal_looks = self._unequal_looks = 0
         if not self.guard_alive:
             self.unprotected.append("the guard is not running")
         if before != (self.own.holds, self.own.services, self.guard_alive, self.unprotected):
             self._on_change()
+
+    def _compare_calls(self) -> list[str]:
+        """Why the standby may lack calls of the active node; empty once the counts were equal and while they stay so."""
+        if self.peer is None:
+            return ["the peer is not known"]
+        unequal = status.unequal_sessions(self.own, self.peer.node)
+        if not unequal:
+            self._unequal_looks = 0
+            self._equal_looks += 1
+            return [] if self._equal_looks >= EQUAL_LOOKS else ["the calls of both nodes are being compared"]
+        self._unequal_looks += 1
+        trusted = self._equal_looks >= EQUAL_LOOKS and self._unequal_looks < UNEQUAL_LOOKS
+        if not trusted:
+            self._equal_looks = 0
+        return [] if trusted else unequal
 
     def _steady(self, subject: str, answers: bool) -> bool:
         """Whether `subject` counts as answering: it does, or has failed fewer than BAD_LOOKS times in a row."""
