@@ -22,9 +22,11 @@ ANSWER_SECONDS = 1.5
 BAD_LOOKS = 2
 """Looks in a row without an answer after which the peer, or a Redis, counts as silent: one lost answer is no news."""
 UNEQUAL_LOOKS = 5
-"""Looks in a row after which unequal call counts are believed: calls reach the standby through Redis, a moment later."""
+"""Looks in a row after which unequal call counts are believed: calls reach the standby through Redis, a moment
+later."""
 EQUAL_LOOKS = 3
-"""Looks in a row that must show equal counts before the standby is trusted to have the calls, after a fault of any part."""
+"""Looks in a row that must show equal counts before the standby is trusted to have the calls, after a fault of any
+part."""
 
 
 def redis_client(facts: Facts, address: str) -> redis.asyncio.Redis:
@@ -98,7 +100,8 @@ class Pair:
             self._on_change()
 
     def _compare_calls(self) -> list[str]:
-        """Why the standby may lack calls of the active node; empty once the counts were equal and while they stay so."""
+        """Why the standby may lack calls of the active node; empty once the counts were equal and while they stay
+        so."""
         if self.peer is None:
             return ["the peer is not known"]
         unequal = status.unequal_sessions(self.own, self.peer.node)
