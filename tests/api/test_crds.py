@@ -105,11 +105,18 @@ async def test_a_regions_addresses_must_be_four_different_ones(client: Client, a
         await client.create(region(addresses=addresses))
 
 
-async def test_storage_grows_and_never_shrinks(client: Client) -> None:
+async def test_storage_never_shrinks_below_the_volumes_and_a_growth_can_be_taken_back(client: Client) -> None:
     await client.create(tenant("acme", database={"storage": {"size": "2Gi"}}))
-    with pytest.raises(ApiError, match="cannot shrink: volumes only grow"):
-        await client.merge_patch(kinds.TENANT, "acme", {"spec": {"database": {"storage": {"size": "1024Mi"}}}})
-    await client.merge_patch(kinds.TENANT, "acme", {"spec": {"database": {"storage": {"size": "3072Mi"}}}})
+    status = {"status": {"database": {"storage": "2Gi"}}}
+    await client.merge_patch(kinds.TENANT, "acme", status, subresource="status")
+
+    async def resize(size: str) -> None:
+        await client.merge_patch(kinds.TENANT, "acme", {"spec": {"database": {"storage": {"size": size}}}})
+
+    with pytest.raises(ApiError, match=r"cannot be less than status\.database\.storage: volumes only grow"):
+        await resize("1024Mi")
+    await resize("3072Mi")
+    await resize("2048Mi")
 
 
 async def test_a_regions_domain_cannot_change(client: Client) -> None:

@@ -45,6 +45,8 @@ class DatabaseStatus(Strict):
     """Pod that takes writes."""
     members: str | None = None
     """Members in order (the primary, and standbys that stream) of those wanted, such as 3/3."""
+    storage: Annotated[str | None, Field(max_length=12, pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")] = None
+    """Size of the members' volumes now (of the largest)."""
 
 
 class AppStatus(Strict):

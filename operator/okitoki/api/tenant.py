@@ -21,6 +21,27 @@ def storage_bytes(size: str) -> int:
     return int(Decimal(size[:-2]) * _UNITS[size[-2:]])
 
 
+def storage_size(size: int) -> str:
+    """A number of bytes as a size such as `1Gi`, rounded up to whole Mi."""
+    mebibytes = -(-size // _UNITS["Mi"])
+    for unit in ("Ti", "Gi"):
+        factor = _UNITS[unit] // _UNITS["Mi"]
+        if mebibytes % factor == 0:
+            return f"{mebibytes // factor}{unit}"
+    return f"{mebibytes}Mi"
+
+
+STORAGE_NEVER_SHRINKS = (
+    "!has(self.status) || !has(self.status.database) || !has(self.status.database.storage) "
+    f"|| !self.spec.database.storage.size.matches(r'{QUANTITY_PATTERN}') "
+    "|| !quantity(self.spec.database.storage.size).isLessThan(quantity(self.status.database.storage))",
+    "spec.database.storage.size cannot be less than status.database.storage: volumes only grow; "
+    "set it to that size or more",
+)
+"""A rule of the whole object: what counts is what the volumes are, so that a growth that the storage class cannot do
+can be taken back."""
+
+
 class Number(Strict):
     """A telephone number of the tenant and where its calls go."""
 
@@ -68,11 +89,6 @@ class Storage(Strict):
                     f"self.matches(r'{QUANTITY_PATTERN}') && !quantity(self).isLessThan(quantity('{MIN_STORAGE}'))",
                     f"spec.database.storage.size must be a whole number of Mi, Gi or Ti and at least {MIN_STORAGE}, "
                     "such as 10Gi",
-                ),
-                (
-                    f"!self.matches(r'{QUANTITY_PATTERN}') || !oldSelf.matches(r'{QUANTITY_PATTERN}') "
-                    "|| !quantity(self).isLessThan(quantity(oldSelf))",
-                    "spec.database.storage.size cannot shrink: volumes only grow; set it to the old size or more",
                 ),
             ),
         ),

@@ -58,7 +58,7 @@ def database_ready(tenant: Tenant, observed: Observed, outcome: Outcome) -> Cond
             kind,
             "StorageNotExpandable",
             f"spec.database.storage.size is {size} and the volumes are smaller, but their storage class cannot grow "
-            "volumes (allowVolumeExpansion): use another class",
+            "volumes (allowVolumeExpansion): set the size back, or move the tenant to another class",
         )
     problems = [f"{member.name}: {member.problem}" for member in state.members if member.problem]
     detail = f" ({'; '.join(problems)})" if problems else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from okitoki.api.tenant import Tenant
+from okitoki.api.tenant import Tenant, storage_size
 from okitoki.database.patroni_api import PatroniApi, PatroniError
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
@@ -120,6 +120,7 @@ class TenantKind:
             "database": {
                 "primary": primary.name if primary else None,
                 "members": f"{observed.database.in_order}/{wanted}",
+                "storage": storage_size(max(sizes)) if (sizes := observed.volumes.sizes.values()) else None,
             },
             "app": {"replicas": f"{observed.app.ready}/{resource.spec.app.replicas}"},
             "numbers": len(accepted_numbers(resource, observed)) if known else None,

@@ -10,7 +10,7 @@ from unit.operator.factory import a_tenant
 
 from okitoki.api.crds import all_crds, main
 from okitoki.api.status import TenantStatus
-from okitoki.api.tenant import Tenant, storage_bytes
+from okitoki.api.tenant import Tenant, storage_bytes, storage_size
 from okitoki.api.voiceregion import VoiceRegion
 from okitoki.reconcile.kind import InvalidResource
 from okitoki.reconcile.parse import parse
@@ -61,6 +61,12 @@ def test_defaults() -> None:
 
 def test_sizes() -> None:
     assert storage_bytes("1Gi") == storage_bytes("1024Mi") == 2**30
+    assert [storage_size(2**30), storage_size(2**40), storage_size(1500 * 2**20), storage_size(2**20 + 1)] == [
+        "1Gi",
+        "1Ti",
+        "1500Mi",
+        "2Mi",
+    ]
 
 
 @pytest.mark.parametrize(
