@@ -104,7 +104,7 @@ class Node:
         self._entered: dict[str, subprocess.Popen[bytes]] = {}
 
     def prepare(self) -> None:
-        for folder in (self.lab.work / 'pyc', self.data / "haproxy", self.root, self.logs, self.base / "etc"):
+        for folder in (self.lab.work / "pyc", self.data / "haproxy", self.root, self.logs, self.base / "etc"):
             folder.mkdir(parents=True, exist_ok=True)
         (self.base / "etc" / "region.json").write_text(json.dumps(REGION))
         (self.data / "haproxy" / "haproxy.cfg").write_text(_HAPROXY.format(address=HTTPS, node=self.name))
@@ -148,7 +148,15 @@ class Node:
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": "/opt/agents:/opt/site", "PYTHONPYCACHEPREFIX": "/opt/pyc",
             "NODE_IP": self.address, "POD_NAME": f"edge-{self.ordinal}", "POD_NAMESPACE": REGION["namespace"], **SECRETS,
         }  # fmt: skip
-        inside = ["chroot", str(self.root), "setsid", "env", "-i", *(f"{k}={v}" for k, v in variables.items()), *command]
+        inside = [
+            "chroot",
+            str(self.root),
+            "setsid",
+            "env",
+            "-i",
+            *(f"{k}={v}" for k, v in variables.items()),
+            *command,
+        ]
         return [*in_cgroup("nsenter"), "--target", str(self._inner()), "--mount", "--pid", "--net", *inside]
 
     def _try(self, *command: str) -> bool:
@@ -243,7 +251,21 @@ class Lab:
 
     def _host(self, name: str, address: str) -> None:
         sh("ip", "netns", "add", f"vc-{name}")
-        sh("ip", "-n", "vc-sw", "link", "add", f"vc-{name}p", "type", "veth", "peer", "name", "eth0", "netns", f"vc-{name}")
+        sh(
+            "ip",
+            "-n",
+            "vc-sw",
+            "link",
+            "add",
+            f"vc-{name}p",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            f"vc-{name}",
+        )
         sh("ip", "-n", "vc-sw", "link", "set", f"vc-{name}p", "master", "br0", "up")
         for command in (
             ("link", "set", "lo", "up"), ("link", "set", "eth0", "up"),
@@ -279,8 +301,10 @@ class Lab:
         """Until both nodes are good and every address is on exactly one of them."""
         return wait_until(
             "both nodes good, each address on one",
-            lambda: all(node.good() for node in self.nodes)
-            and not self.a.holds() & self.b.holds()
-            and self.a.holds() | self.b.holds() == set(ADDRESSES),
+            lambda: (
+                all(node.good() for node in self.nodes)
+                and not self.a.holds() & self.b.holds()
+                and self.a.holds() | self.b.holds() == set(ADDRESSES)
+            ),
             timeout,
         )

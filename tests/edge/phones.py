@@ -49,7 +49,16 @@ class Phones:
         folder = self.out / role
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps(config))
-        command = [sys.executable, "-m", "okitoki_phones", role, "--config", str(folder / "config.json"), "--out", str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "okitoki_phones",
+            role,
+            "--config",
+            str(folder / "config.json"),
+            "--out",
+            str(folder),
+        ]
         environment = os.environ | {"PYTHONPATH": str(labs.REPOSITORY / "loadtests")}
         log = (folder / "log").open("wb")
         inside = labs.in_cgroup("ip", "netns", "exec", "vc-c", *command)

@@ -51,6 +51,11 @@ class Paths:
         return self.run / "status.json"
 
     @property
+    def heartbeat(self) -> Path:
+        """Touched by the guard twice a second; keepalived gives the addresses away when it grows old."""
+        return self.run / "heartbeat"
+
+    @property
     def draining(self) -> Path:
         """Exists while the guard is asked to give all addresses away."""
         return self.run / "draining"

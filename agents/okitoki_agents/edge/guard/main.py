@@ -134,6 +134,7 @@ class Guard:
             self._drain()
 
     def _vouch(self) -> None:
+        self._paths.heartbeat.touch()
         # Looked at again: a renewal must not rest on what was true a while ago, after a freeze.
         if self._keepalived.runs() and self._vrrp.runs():
             self._leases.renew()

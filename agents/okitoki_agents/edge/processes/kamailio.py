@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from typing import NoReturn
 
@@ -17,4 +18,6 @@ def run(facts: Facts, name: str) -> NoReturn:
     run_dir.mkdir(parents=True, exist_ok=True)
     config = facts.paths.conf / "kamailio.cfg"
     render.install(config, render.kamailio(facts, 1 + secrets.randbelow(2**31 - 1)))
+    # At its start it looks its own host name up; a name server that is away must not hold it for 10 s (resolv.conf(5)).
+    os.environ["RES_OPTIONS"] = "timeout:1 attempts:1"
     become(facts.paths, name, "kamailio", "-DD", "-E", "-f", str(config), "-Y", str(run_dir), "-m", "128", "-M", "8")

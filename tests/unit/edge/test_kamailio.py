@@ -1,0 +1,157 @@
+"""Routes as tables, and their way into a running Kamailio."""
+
+from __future__ import annotations
+
+import json
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from okitoki_agents.edge import kamailio
+from okitoki_agents.edge.facts import Paths
+from okitoki_agents.edge.kamailio import KamailioError, NumberRoute, Routes, ensure_tables, publish, rows, table_text
+
+ROUTES = Routes(
+    numbers={
+        "+380441234568": NumberRoute("acme", "sales", "acme.kyiv.okitoki.test"),
+        "+380441234567": NumberRoute("acme", "sales", "acme.kyiv.okitoki.test"),
+    },
+    queues={("acme", "sales"): ("1001", "1002")},
+    ha1={("1001", "acme.kyiv.okitoki.test"): "0" * 32},
+    realms={"acme.kyiv.okitoki.test": "acme"},
+)
+
+
+def test_rows_are_what_the_script_reads() -> None:
+    assert rows(ROUTES) == {
+        "numbers": {
+            "+380441234568": "acme|sales|acme.kyiv.okitoki.test",
+            "+380441234567": "acme|sales|acme.kyiv.okitoki.test",
+        },
+        "queues": {"acme:sales": "1001,1002"},
+        "ha1": {"1001@acme.kyiv.okitoki.test": "0" * 32},
+        "realms": {"acme.kyiv.okitoki.test": "acme"},
+        "callers": {"acme.kyiv.okitoki.test": "+380441234567"},
+    }
+
+
+def test_a_table_escapes_the_separator_and_ends_with_its_version() -> None:
+    lines = table_text({"acme:sales": "1001,1002"}).splitlines()
+    assert lines[0] == "key_name(string) key_type(int) value_type(int) key_value(string) expires(int)"
+    assert lines[1] == r"acme\:sales:0:0:1001,1002:0"
+    assert lines[2].startswith("#version:0:0:")
+
+
+def test_the_version_follows_the_content_alone() -> None:
+    def version(entries: dict[str, str]) -> str:
+        return table_text(entries).splitlines()[-1]
+
+    assert version({"a": "1", "b": "2"}) == version({"b": "2", "a": "1"})
+    assert version({"a": "1"}) != version({"a": "2"})
+
+
+@pytest.mark.parametrize("value", ["", "a\nb", "a\\b"])
+def test_what_would_break_a_table_is_refused(value: str) -> None:
+    with pytest.raises(KamailioError):
+        table_text({"key": value})
+
+
+def test_tables_exist_before_the_first_route(tmp_path: Path) -> None:
+    paths = Paths(data=tmp_path)
+    ensure_tables(paths)
+    assert sorted(file.name for file in paths.kamailio_tables.iterdir()) == sorted([*kamailio.TABLES, "version"])
+    kamailio.write_tables(ROUTES, paths)
+    before = (paths.kamailio_tables / "numbers").read_text()
+    ensure_tables(paths)
+    assert (paths.kamailio_tables / "numbers").read_text() == before
+
+
+class FakeKamailio:
+    """JSON-RPC over a datagram socket; `htable.reload` takes the version that is on disk."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.paths, self.loaded, self.reloads = paths, dict[str, str](), list[str]()
+        self.refuse = False
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        paths.kamailio_rpc.parent.mkdir(parents=True, exist_ok=True)
+        self.socket.bind(str(paths.kamailio_rpc))
+
+    def serve(self) -> None:
+        while True:
+            data, client = self.socket.recvfrom(1 << 16)
+            if data == b"end":
+                return
+            self.socket.sendto(json.dumps(self.answer(json.loads(data))).encode(), client)
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        table = request["params"][0]
+        error = {"jsonrpc": "2.0", "id": request["id"], "error": {"code": 500, "message": "No such key in htable"}}
+        if self.refuse:
+            return error
+        if request["method"] == "htable.reload":
+            self.reloads.append(table)
+            self.loaded[table] = (self.paths.kamailio_tables / table).read_text().splitlines()[-1].split(":")[3]
+            return {"jsonrpc": "2.0", "id": request["id"], "result": "ok"}
+        if table not in self.loaded:
+            return error
+        return {"jsonrpc": "2.0", "id": request["id"], "result": {"item": {"value": self.loaded[table]}}}
+
+
+@pytest.fixture
+def paths() -> Iterator[Paths]:
+    # Not pytest's folder: the path of a Unix socket may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ot-") as folder:
+        yield Paths(run=Path(folder) / "run", data=Path(folder) / "data")
+
+
+@contextmanager
+def running(paths: Paths) -> Iterator[FakeKamailio]:
+    fake = FakeKamailio(paths)
+    thread = threading.Thread(target=fake.serve)
+    thread.start()
+    try:
+        yield fake
+    finally:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"end", str(paths.kamailio_rpc))
+        thread.join()
+        fake.socket.close()
+        paths.kamailio_rpc.unlink()
+
+
+async def test_publish_loads_only_what_differs(paths: Paths) -> None:
+    with running(paths) as fake:
+        assert await publish(ROUTES, paths)
+        assert sorted(fake.reloads) == sorted(kamailio.TABLES)
+        fake.reloads.clear()
+        assert await publish(ROUTES, paths)
+        assert fake.reloads == []
+        more = Routes(ROUTES.numbers, {("acme", "sales"): ("1001",)}, ROUTES.ha1, ROUTES.realms)
+        assert await publish(more, paths)
+        assert fake.reloads == ["queues"]
+
+
+async def test_publish_without_kamailio_leaves_the_tables_on_disk_and_says_so(paths: Paths) -> None:
+    assert not await publish(ROUTES, paths)
+    assert "acme|sales" in (paths.kamailio_tables / "numbers").read_text()
+
+
+async def test_a_kamailio_that_started_on_older_tables_is_brought_up_to_date(paths: Paths) -> None:
+    assert not await publish(ROUTES, paths)
+    with running(paths) as fake:
+        fake.loaded = dict.fromkeys(kamailio.TABLES, "older")
+        assert await publish(ROUTES, paths)
+        assert sorted(fake.reloads) == sorted(kamailio.TABLES)
+
+
+async def test_a_refusal_is_an_error(paths: Paths) -> None:
+    with running(paths) as fake:
+        fake.refuse = True
+        with pytest.raises(KamailioError, match="No such key"):
+            await publish(ROUTES, paths)

@@ -1,0 +1,131 @@
+"""Configuration files: the lines that failover rests on (voice traps), and that each facts' value reaches its file."""
+
+from __future__ import annotations
+
+import re
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from unit.edge.support import facts
+
+from okitoki_agents.edge import render
+
+NODE, PEER = "198.18.16.11", "198.18.16.12"
+
+
+def test_redis_has_a_password_and_one_address(tmp_path: Path) -> None:
+    text = render.redis(facts(tmp_path))
+    assert f"\nbind {NODE}\n" in text
+    assert "\nrequirepass redispassword0000001\n" in text
+    assert "\nnotify-keyspace-events AKE\n" in text
+    assert "replicaof" not in text
+
+
+@pytest.mark.parametrize(
+    ("number", "address", "ng", "cli"), [(1, "198.18.16.201", 2223, 9901), (2, "198.18.16.202", 2224, 9902)]
+)
+def test_an_engine_reads_the_peer_and_writes_its_own(
+    tmp_path: Path, number: int, address: str, ng: int, cli: int
+) -> None:
+    lines = render.rtpengine(facts(tmp_path), number).splitlines()
+    assert f"interface = {address}" in lines
+    assert f"listen-ng = {address}:{ng};127.0.0.1:{ng}" in lines
+    assert f"listen-cli = 127.0.0.1:{cli}" in lines
+    assert f"redis = redispassword0000001@198.18.255.3:16379/{number}" in lines
+    assert f"redis-write = redispassword0000001@{NODE}:16379/{number}" in lines
+    assert f"subscribe-keyspace = {number}" in lines
+    for needed in ("table = -1", "active-switchover = true", "delete-delay = 0", "redis-cmd-timeout = 200"):
+        assert needed in lines
+
+
+def test_kamailio_never_sends_media_past_an_engine(tmp_path: Path) -> None:
+    text = render.kamailio(facts(tmp_path), 7)
+    offer = text[text.index("route[OFFER]") : text.index("branch_route[MARK]")]
+    assert offer.count("rtpengine_offer(MEDIA_FLAGS)) return;") == 2
+    assert offer.rindex('send_reply("503"') > offer.rindex("rtpengine_offer")
+    answer = text[text.index("\nreply_route {") :]
+    assert re.search(r"if \(!rtpengine_answer\(MEDIA_FLAGS\)\) \{.*?drop;", answer, re.S)
+    assert "DTLS=off" in text
+
+
+def test_kamailio_keeps_the_source_of_its_commands_and_marks_them_apart(tmp_path: Path) -> None:
+    text = render.kamailio(facts(tmp_path), 12345)
+    assert "\nserver_id=12345\n" in text
+    assert f'modparam("rtpengine", "force_send_interface", "{NODE}")' in text
+
+
+def test_kamailio_takes_calls_from_the_carriers_only(tmp_path: Path) -> None:
+    one = render.kamailio(facts(tmp_path), 7)
+    route = one[one.index("route[IS_CARRIER]") :].split("\n}\n")[0]
+    assert re.findall(r'\$si == "([^"]+)"', route) == ["198.18.16.150", "198.18.16.151"]
+    assert route.endswith("return -1;")
+
+
+def test_kamailio_does_not_empty_redis(tmp_path: Path) -> None:
+    assert '"flush_on_reconnect"' not in render.kamailio(facts(tmp_path), 7)
+
+
+def test_keepalived_one_instance_for_each_address_with_its_service(tmp_path: Path) -> None:
+    text = render.keepalived(facts(tmp_path), "eth0", PEER)
+    instances = dict(re.findall(r"vrrp_instance (\S+) \{(.*?)\n\}", text, re.S))
+    assert set(instances) == {"sip", "https", "media-1", "media-2"}
+    for name, ip, router, service in [
+        ("sip", "198.18.16.200", 51, "kamailio"),
+        ("https", "198.18.16.203", 52, "haproxy"),
+        ("media-1", "198.18.16.201", 53, "rtpengine-1"),
+        ("media-2", "198.18.16.202", 54, "rtpengine-2"),
+    ]:
+        body = instances[name]
+        assert f"{ip}/32 dev eth0" in body
+        assert f"virtual_router_id {router}\n" in body
+        assert re.search(rf"track_file \{{\s+{service}\s+\}}", body)
+        assert re.search(rf"unicast_peer \{{\s+{PEER}\s+\}}", body)
+        assert "nopreempt" in body
+        assert "advert_int 0.1\n" in body
+
+
+def test_keepalived_without_a_peer_does_not_multicast(tmp_path: Path) -> None:
+    assert re.search(r"unicast_peer \{\s+198.18.255.3\s+\}", render.keepalived(facts(tmp_path), "eth0", ""))
+
+
+def test_each_address_is_at_home_on_one_node(tmp_path: Path) -> None:
+    first, second = render.priorities(facts(tmp_path, 0)), render.priorities(facts(tmp_path, 1))
+    assert all({first[name], second[name]} == {150, 100} for name in first)
+    assert first["media-1"] > second["media-1"]
+    assert first["media-2"] < second["media-2"]
+
+
+def test_nft_closes_what_is_not_public(tmp_path: Path) -> None:
+    text = render.nftables(facts(tmp_path), PEER)
+    assert "flags owner;" in text
+    assert f"ip daddr 198.18.255.3 dnat to {PEER}" in text
+    assert f"ip saddr {{ {NODE}, {PEER} }} accept" in text
+    closed = re.findall(r"(tcp|udp) dport \{ ([^}]+) \} drop", text)
+    assert dict(closed) == {"tcp": "16379, 9780, 9901, 9902", "udp": "5070, 2223, 2224"}
+    assert "@th,8,8 { 51, 52, 53, 54 } drop" in text
+
+
+def test_nft_without_a_peer_refuses_its_alias_at_once(tmp_path: Path) -> None:
+    text = render.nftables(facts(tmp_path), "")
+    assert "dnat" not in text
+    assert "ip daddr 198.18.255.3 meta l4proto tcp reject with tcp reset" in text
+
+
+def test_the_peer_file_may_be_absent(tmp_path: Path) -> None:
+    here = facts(tmp_path)
+    assert render.peer_of(here) == ""
+    here.paths.peer.parent.mkdir(parents=True)
+    here.paths.peer.write_text(f"{PEER}\n")
+    assert render.peer_of(here) == PEER
+
+
+def test_a_configuration_is_for_root_only(tmp_path: Path) -> None:
+    file = replace(facts(tmp_path)).paths.conf / "redis.conf"
+    render.install(file, "one")
+    render.install(file, "two")
+    assert file.read_text() == "two"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert [entry.name for entry in file.parent.iterdir()] == ["redis.conf"]

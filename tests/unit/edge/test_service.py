@@ -1,0 +1,132 @@
+"""A service's track file follows its health."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from okitoki_agents.edge.facts import Paths
+from okitoki_agents.edge.guard import health, service
+from okitoki_agents.edge.guard.health import State
+from okitoki_agents.edge.guard.probes import Probe
+from okitoki_agents.edge.guard.service import Service, TrackFile
+
+
+class Answers(Probe):
+    """Answers or not, as told."""
+
+    def __init__(self) -> None:
+        self.good = True
+
+    def send(self) -> None:
+        self.answered = self.good
+
+
+class Case:
+    """A service whose process is this test's word, on a clock of its own."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.ready, self.changes = 100.0, True, 0
+        monkeypatch.setattr(service.time, "monotonic", lambda: self.now)
+        self.paths, self.probe = Paths(run=folder), Answers()
+        self.service = self.make()
+
+    def make(self) -> Service:
+        return Service(self.paths, "kamailio", self.probe, 1.0, lambda: self.ready, self.changed)
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def run(self, seconds: float) -> None:
+        self.service.watch.pid = 1
+        for _ in range(round(seconds / 0.15)):
+            self.now += 0.15
+            self.service.tick()
+
+    @property
+    def track(self) -> str:
+        return (self.paths.track / "kamailio").read_text()
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    return Case(tmp_path, monkeypatch)
+
+
+def test_a_fault_until_it_has_settled(case: Case) -> None:
+    assert case.track == "1\n"
+    case.service._started()
+    case.run(0.6)
+    assert case.track == "1\n"
+    case.run(1.0)
+    assert case.track == "0\n"
+    assert case.service.health.state is State.OK
+
+
+def test_a_death_is_a_fault_at_once(case: Case) -> None:
+    case.service._started()
+    case.run(2.0)
+    case.service._died()
+    assert case.track == "1\n"
+    assert case.service.health.state is State.DOWN
+
+
+def test_silence_is_a_fault_after_three_probes(case: Case) -> None:
+    case.service._started()
+    case.run(2.0)
+    case.probe.good = False
+    case.run(0.3)
+    assert case.track == "0\n"
+    case.run(0.45)
+    assert case.track == "1\n"
+    assert case.service.health.state is State.FROZEN
+
+
+def test_a_service_that_is_not_ready_waits_with_its_address(case: Case) -> None:
+    case.ready = False
+    case.service._started()
+    case.run(3.0)
+    assert case.service.health.state is State.OK
+    assert case.track == "1\n"
+    case.ready = True
+    case.run(0.15)
+    assert case.track == "0\n"
+
+
+def test_a_drain_holds_whatever_the_health(case: Case) -> None:
+    case.service._started()
+    case.run(2.0)
+    case.service.withhold()
+    assert case.track == "1\n"
+    case.run(2.0)
+    assert case.track == "1\n"
+
+
+def test_a_guard_that_restarts_beside_a_good_service_moves_nothing(case: Case) -> None:
+    case.service._started()
+    case.run(2.0)
+    case.service = case.make()
+    assert case.track == "0\n"
+    case.service._started()
+    assert case.service.health.state is State.OK
+    assert case.track == "0\n"
+
+
+def test_a_guard_that_restarts_beside_a_dead_service_says_so(case: Case) -> None:
+    TrackFile(case.paths, "kamailio").set(0)
+    case.service = case.make()
+    case.service.tick()
+    assert case.track == "1\n"
+
+
+def test_a_frozen_process_is_killed_once_its_time_is_up(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[float] = []
+    monkeypatch.setattr(case.service.watch, "kill", lambda: killed.append(case.now))
+    case.service._started()
+    case.run(2.0)
+    case.probe.good = False
+    case.run(0.6 + health.KILL_FROZEN_AFTER - 0.4)
+    assert killed == []
+    case.run(0.6)
+    assert killed
