@@ -38,6 +38,7 @@ def database_cluster(tenant: Tenant, observed: Observed) -> DatabaseCluster:
         operator_namespace=observed.settings.operator_namespace,
         instances=tenant.spec.database.instances,
         storage=observed.volumes.template_size or size,
-        storage_bytes=storage_bytes(size),
+        # What the volumes are, not what they shall be: settings derived from it must fit today.
+        storage_bytes=min(observed.volumes.sizes.values(), default=storage_bytes(size)),
         image=observed.settings.postgres_image,
     )

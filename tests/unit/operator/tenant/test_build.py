@@ -164,6 +164,11 @@ def test_without_the_databases_passwords_neither_they_nor_the_app_are_written() 
     assert "StatefulSet/postgres" in made
 
 
+def test_settings_that_depend_on_the_size_follow_the_volumes_and_not_the_wish() -> None:
+    made = built(a_tenant(database={"storage": {"size": "2Gi"}}), volumes=Volumes("1Gi", {"a": 2**30, "b": 2**31}))
+    assert '"max_slot_wal_keep_size": "256MB"' in made["ConfigMap/postgres-settings"]["data"]["patroni.yaml"]
+
+
 def test_growing_storage_leaves_the_immutable_template_as_it_is() -> None:
     made = built(a_tenant(database={"storage": {"size": "2Gi"}}), volumes=Volumes(template_size="1Gi"))
     claim = made["StatefulSet/postgres"]["spec"]["volumeClaimTemplates"][0]
