@@ -213,12 +213,9 @@ class Agent:
         return await self._apps.request(known, self._backends.get(tenant, ()), "PUT", path, document=document)
 
     async def _knows_call(self, call_id: str) -> bool:
-        """Any engine will do: an INVITE may have been given to either."""
-        region = self._facts.region
-        answers = [
-            await ng.knows_call(alias, port, call_id)
-            for alias, port in zip(region.media_aliases, region.ports.ng, strict=True)
-        ]
+        """Either engine of this node will do: an INVITE may have been given to one or the other, and each holds its
+        twin's calls as well."""
+        answers = [await ng.knows_call("127.0.0.1", port, call_id) for port in self._facts.region.ports.ng]
         return any(answers)
 
     # What this node says of itself
