@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 LOCAL := $(BIN)/python -m okitoki_local
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo demo-down test check setup cluster cluster-down cluster-tools images clean-cache \
+.PHONY: help demo demo-down test check setup cluster cluster-down cluster-env cluster-tools images clean-cache \
         crds lint types imports generated charts test-unit test-api test-cluster format
 
 help: ## This list
@@ -34,6 +34,9 @@ images: cluster ## Build the project's images and load what changed into the nod
 demo-down: setup ## Remove the cluster with everything in it (the build cache stays; see clean-cache)
 	$(LOCAL) cluster down
 cluster-down: demo-down ## The same as demo-down
+cluster-env: $(VENV)/.ready ## Shell exports and short names (kc, net) for the README's tour
+	@$(LOCAL) cluster env
+	@echo "alias net=in-cluster-net kc='in-cluster-net kubectl'"
 cluster-tools: setup ## Only the command-line tools and API server of the cluster, no cluster
 	$(LOCAL) cluster tools
 clean-cache: setup ## Remove what was built and downloaded outside the checkout
@@ -76,7 +79,7 @@ system-packages:
 	@local/bin/system-packages
 
 $(VENV)/.ready: pyproject.toml uv.lock
-	@echo "== Python environment from uv.lock"
+	@echo "== Python environment from uv.lock" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(BIN)/uv sync --frozen --quiet --inexact
