@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 NETWORK = "198.18.240"
@@ -60,9 +61,9 @@ _CGROUP = Path("/sys/fs/cgroup/cpu/vc")
 
 
 def in_cgroup(*command: str) -> list[str]:
-    """The command with a share of the processor that other work on this machine cannot take, as an edge pod's request gives it.
+    """The command with a share of the processor that other work cannot take, as an edge pod's request gives it.
 
-    Without, a busy machine lets adverts starve, and what is measured is the machine.
+    Without it a busy machine lets adverts starve, and what is measured is the machine.
     """
     if not _CGROUP.parent.exists():
         return list(command)
@@ -125,7 +126,7 @@ class Node:
             "set -e", "mount --make-rprivate /",
             f"mount -t overlay overlay -o lowerdir={self.lab.tree},upperdir={upper},workdir={work} {self.root}",
             f"mount -t proc proc {self.root}/proc", f"mount --rbind /dev {self.root}/dev",
-            *(f"mkdir -p {self.root}/{inside}; mount --bind {outside} {self.root}/{inside}" for inside, outside in binds.items()),
+            *(f"mkdir -p {self.root}/{to}; mount --bind {of} {self.root}/{to}" for to, of in binds.items()),
             f"exec chroot {self.root} python3 -c '{_INIT}'",
         ]  # fmt: skip
         held = ("unshare", "--mount", "--pid", "--fork", "sh", "-c", "\n".join(script))
@@ -145,9 +146,14 @@ class Node:
 
     def command(self, *command: str) -> list[str]:
         variables = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": "/opt/agents:/opt/site", "PYTHONPYCACHEPREFIX": "/opt/pyc",
-            "NODE_IP": self.address, "POD_NAME": f"edge-{self.ordinal}", "POD_NAMESPACE": REGION["namespace"], **SECRETS,
-        }  # fmt: skip
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "PYTHONPATH": "/opt/agents:/opt/site",
+            "PYTHONPYCACHEPREFIX": "/opt/pyc",
+            "NODE_IP": self.address,
+            "POD_NAME": f"edge-{self.ordinal}",
+            "POD_NAMESPACE": "okitoki-region-lab",
+            **SECRETS,
+        }
         inside = [
             "chroot",
             str(self.root),
@@ -186,7 +192,7 @@ class Node:
         """In the node's pid namespace."""
         return int((self.base / "run" / "pid" / name).read_text())
 
-    def signal(self, name: str, number: signal.Signals) -> None:
+    def send(self, name: str, number: signal.Signals) -> None:
         self.run("kill", f"-{int(number)}", str(self.pid(name)))
         if number == signal.SIGCONT:
             self._wake()
@@ -218,6 +224,13 @@ class Node:
             with contextlib.suppress(RuntimeError, OSError):
                 self.kill()
 
+    def revive(self) -> None:
+        """Start the pod anew if it was killed, and let go on what was stopped."""
+        if self._init is not None and self._init.poll() is None:
+            self._wake()
+        else:
+            self.start()
+
     def link(self, up: bool) -> None:
         sh("ip", "-n", "vc-sw", "link", "set", f"vc-{self.name}p", "up" if up else "down")
 
@@ -227,18 +240,18 @@ class Node:
         present = {entry["local"] for entry in shown[0]["addr_info"]}
         return {name for name, ip in ADDRESSES.items() if ip in present}
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> dict[str, Any]:
         if self._init is None or self._init.poll() is not None:
             return {}
         try:
-            status: dict[str, object] = json.loads((self.base / "run" / "status.json").read_text())
+            status: dict[str, Any] = json.loads((self.base / "run" / "status.json").read_text())
         except (OSError, ValueError):
             return {}
         return status
 
     def good(self) -> bool:
         services = self.status().get("services", {})
-        return bool(services) and all(state == "ok" for state in services.values())  # type: ignore[union-attr]
+        return bool(services) and all(state == "ok" for state in services.values())
 
 
 class Lab:

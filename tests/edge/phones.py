@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import lab as labs
 from lab import Lab, wait_until
+
 from okitoki_phones.judge import CallVerdict, judge
 from okitoki_phones.records import read_lines
 
@@ -45,7 +47,7 @@ class Phones:
         for node in self.lab.nodes:
             node.run("python3", "-c", _PUBLISH, TENANT, HOST, NUMBER, QUEUE, *self.agents)
 
-    def _start(self, role: str, config: dict[str, object]) -> subprocess.Popen[bytes]:
+    def _start(self, role: str, config: Mapping[str, object]) -> subprocess.Popen[bytes]:
         folder = self.out / role
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps(config))

@@ -1,4 +1,4 @@
-"""Configuration files from the facts: each function returns a file's text, `install` puts it where the process reads it."""
+"""Configuration files from the facts: each function returns a file's text, `install` puts it in its place."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def rtpengine(facts: Facts, number: int) -> str:
 def kamailio(facts: Facts, server_id: int) -> str:
     """`server_id`: 1 to 2147483647, another one at each start of each node.
 
-    Kamailio marks its commands to rtpengine by it, its pid and a counter. In containers two Kamailios have the same pids,
-    and rtpengine answers a command whose mark it has seen in the last minute with the old answer.
+    Kamailio marks its commands to rtpengine by it, its pid and a counter. In containers two Kamailios have the same
+    pids, and rtpengine answers a command whose mark it has seen in the last minute with the old answer.
     """
     hosts = [host for carrier in facts.region.carriers for host in carrier.hosts]
     return _render("kamailio.cfg.j2", facts, tables=TABLES, carrier_hosts=hosts, server_id=server_id)
@@ -68,7 +68,7 @@ def keepalived(facts: Facts, interface: str, peer: str) -> str:
 
 
 def priorities(facts: Facts) -> dict[str, int]:
-    """VRRP priority by address: SIP and the first media address are at home on the first node, the others on the second."""
+    """VRRP priority by address: SIP and the first media address are at home on the first node, the others not."""
     home = {"sip": 0, "media-1": 0, "https": 1, "media-2": 1}
     return {name: _HOME_PRIORITY if home[name] == facts.ordinal % 2 else _AWAY_PRIORITY for name in home}
 

@@ -1,6 +1,6 @@
 """The little of Redis's protocol that a start and the guard need: simple commands, answered by a line each.
 
-Not by the redis library: it takes seconds to import on a busy machine, while a restarting guard or engine is waited for.
+Not by the redis library: it takes seconds to import on a busy machine, and a restarting guard or engine is waited for.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ class RespError(Exception):
     """Redis refused a command."""
 
 
-async def ask(address: tuple[str, int], password: str, *commands: str, timeout: float) -> None:
+async def ask(address: tuple[str, int], password: str, *commands: str, seconds: float) -> None:
     """Send `commands` (inline, so without blanks in their arguments) and see each answered without an error.
 
     Raises OSError, TimeoutError or RespError. A connection for each call, so that none goes stale.
     """
-    async with asyncio.timeout(timeout):
+    async with asyncio.timeout(seconds):
         reader, writer = await asyncio.open_connection(*address)
         try:
             writer.write("".join(f"{command}\r\n" for command in (f"AUTH {password}", *commands)).encode())

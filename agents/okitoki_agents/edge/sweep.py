@@ -1,6 +1,7 @@
 """Removes what a region may have left on a node whose edge pod is gone for good (the region is being deleted).
 
-Addresses and the nft table go by themselves within seconds, however a pod ends; this makes sure, and undoes the sysctls.
+Addresses and the nft table go by themselves within seconds, however a pod ends; this makes sure, and undoes the
+sysctls.
 """
 
 from __future__ import annotations

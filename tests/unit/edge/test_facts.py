@@ -51,7 +51,7 @@ def test_a_bad_region_names_its_field(changes: dict[str, Any], named: str) -> No
 def test_a_missing_field_is_named() -> None:
     document = region()
     del document["ports"]["dmq"]
-    with pytest.raises(FactsError, match="ports.dmq: missing"):
+    with pytest.raises(FactsError, match=r"ports\.dmq: missing"):
         parse_region(document)
 
 

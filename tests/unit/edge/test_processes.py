@@ -65,15 +65,17 @@ async def test_a_stopped_process_does_not_run(tmp_path: Path, process: subproces
     seen = Seen(file)
     seen.watch.poll()
     seen.watch.send(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # noqa: ASYNC222 - it has stopped by then
     assert not seen.watch.runs()
     seen.watch.send(signal.SIGCONT)
-    os.waitid(os.P_PID, process.pid, os.WCONTINUED)
+    os.waitid(os.P_PID, process.pid, os.WCONTINUED)  # noqa: ASYNC222
     assert seen.watch.runs()
 
 
 async def test_a_kill_takes_the_children_along(tmp_path: Path) -> None:
-    parent = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE)
+    parent = subprocess.Popen(  # noqa: ASYNC220
+        ["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE
+    )
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     file = tmp_path / "pid"

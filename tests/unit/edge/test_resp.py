@@ -27,7 +27,7 @@ async def serve(answers: bytes) -> tuple[asyncio.Server, tuple[str, int], list[b
 async def test_commands_after_the_password() -> None:
     server, address, heard = await serve(b"+OK\r\n+OK\r\n+OK\r\n")
     async with server:
-        await resp.ask(address, PASSWORD, "SELECT 1", "FLUSHDB", timeout=5)
+        await resp.ask(address, PASSWORD, "SELECT 1", "FLUSHDB", seconds=5)
     assert heard == [f"AUTH {PASSWORD}\r\nSELECT 1\r\nFLUSHDB\r\n".encode()]
 
 
@@ -36,5 +36,5 @@ async def test_a_refusal_or_an_early_end_is_an_error_without_the_password(answer
     server, address, _ = await serve(answers)
     async with server:
         with pytest.raises(resp.RespError) as caught:
-            await resp.ask(address, PASSWORD, "PING", timeout=5)
+            await resp.ask(address, PASSWORD, "PING", seconds=5)
     assert PASSWORD not in str(caught.value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from okitoki_agents.edge.facts import Paths
-from okitoki_agents.edge.guard import health, service
+from okitoki_agents.edge.guard import health
 from okitoki_agents.edge.guard.health import State
 from okitoki_agents.edge.guard.probes import Probe
 from okitoki_agents.edge.guard.service import Service, TrackFile
@@ -28,7 +29,7 @@ class Case:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.ready, self.changes = 100.0, True, 0
-        monkeypatch.setattr(service.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.paths, self.probe = Paths(run=folder), Answers()
         self.service = self.make()
 

@@ -28,7 +28,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Health:
-    """`since`: when the state began; `answers_since`: first of the unbroken answers; `misses`: probes missed in a row."""
+    """`since`: when the state began; `answers_since`: first of the unbroken answers; `misses`: probes in a row."""
 
     state: State = State.DOWN
     since: float = 0.0

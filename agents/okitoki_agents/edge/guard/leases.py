@@ -1,7 +1,7 @@
 """Leases on the region's addresses: an address lives on this node for as long as somebody here vouches for it.
 
-keepalived adds an address without end. The guard at once gives it a kernel lifetime of 3 s and renews that while keepalived
-runs. When everything here is killed or frozen at the same moment, the kernel drops the address by itself.
+keepalived adds an address without end. The guard at once gives it a kernel lifetime of 3 s and renews that while
+keepalived runs. When everything here is killed or frozen at the same moment, the kernel drops the address by itself.
 """
 
 from __future__ import annotations

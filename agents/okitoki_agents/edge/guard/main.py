@@ -161,7 +161,7 @@ class Guard:
         log.info("%s %s", name, "has come" if held else "has gone")
         if engine := self._engines.get(name):
             if held:
-                engine.own(lambda: name in self._leases.held)
+                engine.own(lambda: name in self._leases.held, afresh=True)
             else:
                 engine.disown(lambda: name not in self._leases.held)
         self._publish()
@@ -170,7 +170,7 @@ class Guard:
         """The own Redis or the peer is back: write what this node owns, so that the peer has it."""
         for name, engine in self._engines.items():
             if name in self._leases.held:
-                engine.own(lambda name=name: name in self._leases.held)  # type: ignore[misc]
+                engine.own(lambda name=name: name in self._leases.held, afresh=False)  # type: ignore[misc]
 
     def _begin_drain(self, reason: str) -> None:
         if self._drain_began is None:
@@ -184,8 +184,7 @@ class Guard:
             self._stopping = True
 
     def _drain(self) -> None:
-        assert self._drain_began is not None
-        if self._leases.held and time.monotonic() - self._drain_began > DRAIN_BY_VRRP:
+        if self._leases.held and time.monotonic() - (self._drain_began or 0.0) > DRAIN_BY_VRRP:
             self._leases.drop_all("keepalived has not given it away")
         if not self._leases.held:
             self._paths.drained.touch()

@@ -36,6 +36,6 @@ class Table:
 
 
 def forget_flows(alias: str) -> None:
-    """Make flows to `alias` find its new target: translations in force and open connections outlive a change of rules."""
+    """Make flows to `alias` find its new target: translations and open connections outlive a change of rules."""
     for command in (("conntrack", "-D", "-d", alias), ("ss", "-K", "dst", alias)):
         subprocess.run(command, check=False, capture_output=True, timeout=5)

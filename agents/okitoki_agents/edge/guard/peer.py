@@ -20,7 +20,7 @@ _TIMEOUT = 1.0
 async def redis_answers(host: str, facts: Facts) -> bool:
     """Whether a Redis of this region answers there."""
     try:
-        await resp.ask((host, facts.region.ports.redis), facts.redis_password, "PING", timeout=_TIMEOUT)
+        await resp.ask((host, facts.region.ports.redis), facts.redis_password, "PING", seconds=_TIMEOUT)
     except (OSError, TimeoutError, resp.RespError):
         return False
     return True

@@ -28,7 +28,7 @@ class Probe(ABC):
         self.send()
         return answered
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a datagram probe has nothing to forget
         """Forget the connection; the next question makes a new one."""
 
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class TrackFile:
-    """0 good, 1 fault (keepalived.conf(5), track_file). Written in place: a byte, so keepalived never reads half of it."""
+    """0 good, 1 fault (keepalived.conf(5), track_file). Written in place: one byte, so never read by halves."""
 
     def __init__(self, paths: Paths, service: str) -> None:
         paths.track.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """keepalived: moves the addresses by VRRP.
 
-It starts after the guard, which alone says whether a service is good; addresses that a killed keepalived left on the node
-go first, for another node may hold them by now.
+It starts after the guard, which alone says whether a service is good; addresses that a killed keepalived left on the
+node go first, for another node may hold them by now.
 """
 
 from __future__ import annotations

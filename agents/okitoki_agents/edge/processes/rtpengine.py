@@ -1,7 +1,8 @@
 """One rtpengine, for one media address.
 
-It starts on an empty database of its own: on the one its dead predecessor left it would take ended calls for its own and
-ignore what the peer says of them. Its calls come from the peer's Redis, where the engine that took them over writes them.
+It starts on an empty database of its own: on the one its dead predecessor left it would take ended calls for its own
+and ignore what the peer says of them. Its calls come from the peer's Redis, where the engine that took them over writes
+them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def run(facts: Facts, name: str) -> NoReturn:
 def _flush(facts: Facts, database: int) -> bool:
     address = (facts.node_ip, facts.region.ports.redis)
     try:
-        asyncio.run(resp.ask(address, facts.redis_password, f"SELECT {database}", "FLUSHDB", timeout=1.0))
+        asyncio.run(resp.ask(address, facts.redis_password, f"SELECT {database}", "FLUSHDB", seconds=1.0))
     except (OSError, TimeoutError, resp.RespError):
         return False
     return True

@@ -1,0 +1,222 @@
+"""Faults on the two-node lab while calls are up.
+
+    PYTHONPATH=agents:loadtests python tests/edge/drill.py --tree TREE --site SITE [--rounds N] [FAULT...]
+
+TREE is a trixie root with the packages of images/edge/packages.txt, SITE a folder with the agents' Python packages for
+its Python (`pip install --target`). A line for each drill: when the addresses moved, what both ends of the calls heard,
+and how many call records both nodes have. Exit code 0 only if every call of every drill was completed and recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lab import ADDRESSES, SECRETS, Lab, Node, wait_until
+from phones import NUMBER, TENANT, Phones, summary
+
+from okitoki_phones.judge import COMPLETED
+
+KILL, STOP, CONT = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
+
+
+def redis(node: Node, *command: str, database: int = 0) -> str:
+    """A command to a node's Redis; database 0 has the calls, 1 and 2 what the engines know of them."""
+    options = (
+        "-h",
+        node.address,
+        "-p",
+        "16379",
+        "--no-auth-warning",
+        "-a",
+        SECRETS["REDIS_PASSWORD"],
+        "-n",
+        str(database),
+    )
+    return node.run("redis-cli", *options, *command)
+
+
+def records(node: Node) -> dict[str, set[str]]:
+    """Key of each call -> the names of its fields."""
+    return {key: set(redis(node, "HKEYS", key).split()) for key in redis(node, "KEYS", "call:*").split()}
+
+
+class Drills:
+    """Each fault is a method `f_NAME` that does it and returns what it saw."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def holder(self, name: str = "sip") -> Node:
+        return next(node for node in self.lab.nodes if name in node.holds())
+
+    def other(self, node: Node) -> Node:
+        return self.lab.b if node is self.lab.a else self.lab.a
+
+    def moved(self, node: Node, names: set[str], began: float) -> str:
+        """Watch `names` go from `node` to the other one, for at most 10 s."""
+        times: dict[str, float] = {}
+        while len(times) < 2 and time.monotonic() - began < 10:
+            here, there = node.holds() & names, self.other(node).holds() & names
+            now = 1000 * (time.monotonic() - began)
+            if there == names:
+                times.setdefault("there after", now)
+            if not here:
+                times.setdefault("gone after", now)
+        return f"{node.name} {sorted(names)} " + ", ".join(f"{what} {ms:.0f} ms" for what, ms in sorted(times.items()))
+
+    def fault(self, node: Node, names: set[str], action: Callable[[], None]) -> str:
+        began = time.monotonic()
+        action()
+        return self.moved(node, names, began)
+
+    def f_none(self) -> str:
+        return ""
+
+    def f_engine(self) -> str:
+        node = self.holder("media-1")
+        return self.fault(node, {"media-1"}, lambda: node.send("rtpengine-1", KILL))
+
+    def f_kamailio(self) -> str:
+        node = self.holder()
+        return self.fault(node, {"sip"}, lambda: node.send("kamailio", KILL))
+
+    def f_keepalived(self) -> str:
+        node = self.holder()
+        return self.fault(node, node.holds(), lambda: node.send("keepalived", KILL))
+
+    def f_guard(self) -> str:
+        node, before = self.holder(), self.holder().holds()
+        node.send("guard", KILL)
+        old = node.pid("guard")
+        wait_until("another guard", lambda: node.pid("guard") != old and node.good())
+        time.sleep(4)  # longer than a lease
+        return f"{node.name} {sorted(before)}, then {sorted(node.holds())}"
+
+    def f_redis(self) -> str:
+        return self._redis(self.holder())
+
+    def f_redis_peer(self) -> str:
+        return self._redis(self.other(self.holder()))
+
+    def _redis(self, node: Node) -> str:
+        old = node.pid("redis")
+        node.send("redis", KILL)
+        wait_until("another Redis", lambda: node.pid("redis") != old and node.good())
+        return node.name
+
+    def f_all(self) -> str:
+        """The pod is gone without a word."""
+        node = self.holder()
+        return self.fault(node, node.holds(), node.kill)
+
+    def f_cut(self) -> str:
+        """The node is gone: its link first, then everything on it."""
+        node = self.holder()
+
+        def cut() -> None:
+            node.link(False)
+            node.kill()
+
+        seen = self.fault(node, node.holds(), cut)
+        node.link(True)
+        return seen
+
+    def f_freeze(self) -> str:
+        node = self.holder()
+        seen = self.fault(node, node.holds(), lambda: node.everything(STOP))
+        time.sleep(5)
+        node.everything(CONT)
+        return seen
+
+    def f_back(self) -> str:
+        """The same calls to the other node and back."""
+        first = self.f_all()
+        self.revive()
+        return f"{first}; {self.f_all()}"
+
+    def f_drain(self) -> str:
+        node = self.holder()
+        seen = self.fault(
+            node, node.holds(), lambda: (node.run("python3", "-m", "okitoki_agents.edge", "drain"), None)[1]
+        )
+        node.send("guard", KILL)
+        return seen
+
+    def f_stop_engine(self) -> str:
+        node = self.holder("media-1")
+        return self.fault(node, {"media-1"}, lambda: node.send("rtpengine-1", STOP))
+
+    def revive(self) -> None:
+        """Start what was killed and wait for the pair to be whole."""
+        for node in self.lab.nodes:
+            node.revive()
+        self.lab.wait_good(60)
+
+    def run(self, name: str, out: Path, count: int, short: bool) -> bool:
+        for node in self.lab.nodes:
+            redis(node, "FLUSHDB")
+        phones = Phones(self.lab, out, count)
+        stream = {"number": NUMBER, "tenant": TENANT, "everySeconds": 0.3, "talkSeconds": [1.0, 2.0]}
+        try:
+            phones.publish()
+            phones.register()
+            phones.call(short=[stream] if short else [], long=not short)
+            wait_until("calls to be answered", lambda: len(records(self.holder())) >= min(count, 5), 30)
+            time.sleep(3)
+            seen = getattr(self, f"f_{name}")()
+            time.sleep(3)
+            verdicts = phones.finish()
+        finally:
+            phones.close()
+        self.revive()
+        kept: Mapping[str, set[str]] = {}
+        for node in self.lab.nodes:
+            kept = {key: kept.get(key, set()) | fields for key, fields in records(node).items()} | {
+                key: fields for key, fields in kept.items() if key not in records(node)
+            }
+        whole = sum({"answered", "ended", "started", "agent"} <= fields for fields in kept.values())
+        good = all(verdict.outcome == COMPLETED for verdict in verdicts) and whole == len(verdicts)
+        left = sum(int(redis(node, "DBSIZE", database=n)) for node in self.lab.nodes for n in (1, 2))
+        print(
+            f"{'ok  ' if good else 'FAIL'} {name}: {seen} | {summary(verdicts)} | {whole} whole records, {left} calls left in Redis",
+            flush=True,
+        )
+        return good
+
+
+def main() -> int:
+    faults = sorted(name.removeprefix("f_") for name in vars(Drills) if name.startswith("f_"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--tree", type=Path, required=True)
+    parser.add_argument("--site", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--calls", type=int, default=10)
+    parser.add_argument("--short", action="store_true", help="a stream of short calls instead of long ones")
+    parser.add_argument("faults", nargs="*", help=f"of {', '.join(faults)} (all)")
+    options = parser.parse_args()
+    chosen = options.faults or faults
+    if unknown := set(chosen) - set(faults):
+        parser.error(f"no such fault: {', '.join(sorted(unknown))}")
+    work = Path(tempfile.mkdtemp(prefix="vc-lab-"))
+    try:
+        with Lab(work, options.tree, options.site).up() as lab:
+            for node in lab.nodes:
+                node.start()
+            print(f"both nodes good after {lab.wait_good(60):.1f} s; addresses {sorted(ADDRESSES)}", flush=True)
+            drills = Drills(lab)
+            rounds = [(number, name) for number in range(options.rounds) for name in chosen]
+            results = [drills.run(n, work / "calls" / f"{r}-{n}", options.calls, options.short) for r, n in rounds]
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
