@@ -10,7 +10,7 @@ from unit.edge_agent.test_call_records import FIELDS, KEY
 
 from okitoki_agents.edge.agent import ng
 from okitoki_agents.edge.agent.app_client import Answer, AppUnreachableError
-from okitoki_agents.edge.agent.deliver import CLOSE_AFTER_SECONDS, Deliverer
+from okitoki_agents.edge.agent.deliver import CLOSE_AFTER_SECONDS, CLOSE_FOREIGN_AFTER_SECONDS, Deliverer
 
 OPEN = {name: value for name, value in FIELDS.items() if name not in ("ended", "endReason")}
 
@@ -25,12 +25,14 @@ class World:
         self.error: Exception | None = None
         self.known: set[str] = set()
         self.engines_answer = True
+        self.holds = {"1"}
         self.now = 1_800_000_000.0
         self.deliverer = Deliverer(
             self.own,  # type: ignore[arg-type]
             lambda: self.peer,  # type: ignore[arg-type,return-value]
             self.send,
             self.knows_call,
+            lambda number: number in self.holds,
             lambda: self.now,
         )
 
@@ -165,6 +167,16 @@ async def test_engines_that_do_not_answer_close_nothing(world: World) -> None:
     world.engines_answer = True
     await world.deliverer.close_lost(await world.sweep())
     assert world.own.hashes[KEY] == OPEN
+
+
+async def test_a_call_that_may_go_on_at_the_peer_is_left_to_it(world: World) -> None:
+    """After a restart during a partition this node's engines know nothing of the calls that the peer relays."""
+    world.own.hashes[KEY] = dict(OPEN)
+    world.holds = {"2"}
+    await close_after(world, CLOSE_FOREIGN_AFTER_SECONDS - 1)
+    assert world.own.hashes[KEY] == OPEN
+    await close_after(world, 1)
+    assert world.own.hashes[KEY]["endReason"] == "media-timeout"
 
 
 async def test_the_end_that_the_peer_knows_is_taken(world: World) -> None:

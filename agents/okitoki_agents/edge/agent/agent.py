@@ -54,7 +54,13 @@ class Agent:
         self._pods = self._reflector("pods", "app.kubernetes.io/name=edge", self._on_pods)
         self._secrets = self._reflector("secrets", "", self._on_secrets)
         self._pair = Pair(facts, self._wake.set)
-        self._deliverer = Deliverer(self._pair.own_redis, lambda: self._pair.peer_redis, self._send, self._knows_call)
+        self._deliverer = Deliverer(
+            self._pair.own_redis,
+            lambda: self._pair.peer_redis,
+            self._send,
+            self._knows_call,
+            lambda number: f"media-{number}" in self._pair.own.holds,
+        )
         self._reporter = reporter.Reporter(client, facts.pod_namespace, facts.pod_name)
 
     def _reflector(self, kind: str, selector: str, on_change: Callable[[dict[str, Object]], None]) -> Reflector:

@@ -24,6 +24,8 @@ CLOSE_EVERY_SECONDS = 20.0
 CLOSE_AFTER_SECONDS = 60.0
 """An engine that restarts is without its calls for a moment: a call counts as over when no engine here has known it for
 this long. rtpengine itself gives a silent call up after its `timeout` (60 s)."""
+CLOSE_FOREIGN_AFTER_SECONDS = 600.0
+"""The same where the peer holds the call's media address: it may go on there, and the peer closes it on both nodes."""
 BATCH = 200
 PARALLEL = 8
 
@@ -32,6 +34,8 @@ Send = Callable[[str, str, dict[str, Any]], Awaitable[Answer]]
 tenant."""
 KnowsCall = Callable[[str], Awaitable[bool]]
 """Call-ID -> whether an engine of this node holds the call; raises NgError when that cannot be told."""
+HoldsMedia = Callable[[str], bool]
+"""Number of a media address ("1", "2") -> whether this node holds it."""
 Clock = Callable[[], float]
 
 
@@ -44,9 +48,11 @@ class Deliverer:
         peer: Callable[[], redis.asyncio.Redis | None],
         send: Send,
         knows_call: KnowsCall,
+        holds_media: HoldsMedia,
         clock: Clock = time.time,
     ) -> None:
-        self._own, self._peer, self._send, self._knows_call, self._clock = own, peer, send, knows_call, clock
+        self._own, self._peer, self._send, self._clock = own, peer, send, clock
+        self._knows_call, self._holds_media = knows_call, holds_media
         self._unknown_since: dict[str, float] = {}
         self._complaints: dict[str, str] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
@@ -143,11 +149,13 @@ class Deliverer:
         return True
 
     async def close_lost(self, open_calls: Mapping[str, Mapping[str, str]]) -> None:
-        """End the calls that no engine of this node has known for CLOSE_AFTER_SECONDS. Raises RedisError."""
+        """End the calls that no engine of this node has known for long enough. Raises RedisError."""
         now = self._clock()
         for gone in set(self._unknown_since) - set(open_calls):
             del self._unknown_since[gone]
-        for key in open_calls:
+        for key, fields in open_calls.items():
+            here = self._holds_media(fields.get("media", ""))
+            patience = CLOSE_AFTER_SECONDS if here else CLOSE_FOREIGN_AFTER_SECONDS
             try:
                 known = await self._knows_call(call_records.call_id_of(key))
             except ng.NgError:
@@ -156,7 +164,7 @@ class Deliverer:
                 return
             if known:
                 self._unknown_since.pop(key, None)
-            elif now - self._unknown_since.setdefault(key, now) >= CLOSE_AFTER_SECONDS:
+            elif now - self._unknown_since.setdefault(key, now) >= patience:
                 await self._close(key, int(self._unknown_since.pop(key) * 1000))
 
     async def _close(self, key: str, ended: int) -> None:
