@@ -184,10 +184,8 @@ class Drills:
         whole = sum({"answered", "ended", "started", "agent"} <= fields for fields in kept.values())
         good = all(verdict.outcome == COMPLETED for verdict in verdicts) and whole == len(verdicts)
         left = sum(int(redis(node, "DBSIZE", database=n)) for node in self.lab.nodes for n in (1, 2))
-        print(
-            f"{'ok  ' if good else 'FAIL'} {name}: {seen} | {summary(verdicts)} | {whole} whole records, {left} calls left in Redis",
-            flush=True,
-        )
+        kept_calls = f"{whole} whole records, {left} calls left in the engines' databases"
+        print(f"{'ok  ' if good else 'FAIL'} {name}: {seen} | {summary(verdicts)} | {kept_calls}", flush=True)
         return good
 
 
