@@ -25,9 +25,16 @@ class State:
     reason: str
     message: str
 
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What makes it another state."""
+        return self.status, self.reason
+
     def line(self) -> str:
         text = f"{self.resource}: {self.condition} is {self.status} ({self.reason})"
-        return f"{text}: {self.message}" if self.message else text
+        # Ready sums up: while it is not, its message repeats another condition's, which is told by itself.
+        told = self.condition == "Ready" and self.status != "True"
+        return text if told or not self.message else f"{text}: {self.message}"
 
 
 def title(obj: Mapping[str, Any]) -> str:
@@ -53,8 +60,8 @@ def is_ready(obj: Mapping[str, Any]) -> bool:
 
 
 def changes(before: Mapping[tuple[str, str], State], after: Mapping[tuple[str, str], State]) -> list[State]:
-    """Conditions that are new or say something else."""
-    return [state for key, state in after.items() if before.get(key) != state]
+    """Conditions that are new or have another status or reason; a message alone may change every second."""
+    return [state for key, state in after.items() if (old := before.get(key)) is None or old.kind != state.kind]
 
 
 def observe(kubectl: Callable[..., str], names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -100,6 +107,8 @@ class Watcher:
                 )
             if now - spoken > HEARTBEAT_SECONDS:
                 spoken = now
-                say(f"    waiting for {', '.join(missing)}: {now - begun:.0f} s so far")
+                for state in self._seen.values():
+                    if state.resource in missing and state.condition == "Ready":
+                        say(f"    {state.resource} is not Ready yet: {state.message}")
             time.sleep(interval)
         return time.monotonic() - begun

@@ -46,9 +46,15 @@ def test_changes_are_said_once_and_waiting_ends_when_ready(capsys: pytest.Captur
     stranger = resource("b", "False", message="not ours")
     watcher([[], [waiting, stranger], [waiting], [ready]]).wait(5, interval=0.001)
     said = capsys.readouterr().err
-    assert said.count("tenant a: Ready is False (R): database starts") == 1
+    assert said.count("tenant a: Ready is False (R)\n") == 1
     assert said.count("tenant a: Ready is True (R)") == 1
     assert "not ours" not in said
+
+
+def test_a_message_that_changes_all_the_time_is_no_change(capsys: pytest.CaptureFixture[str]) -> None:
+    series = [[resource("a", "False", message=str(number))] for number in range(5)]
+    watcher([*series, [resource("a", "True")]]).wait(5, interval=0.001)
+    assert capsys.readouterr().err.count("Ready is False") == 1
 
 
 def test_what_is_not_ready_in_time_is_named() -> None:
