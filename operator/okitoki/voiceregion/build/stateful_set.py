@@ -34,7 +34,8 @@ CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "rtpengine-2": ("SYS_NICE",),
     "kamailio": ("SYS_NICE",),
     "haproxy": ("NET_BIND_SERVICE",),  # port 443
-    "keepalived": ("NET_ADMIN", "NET_RAW", "SYS_NICE"),  # addresses; VRRP is IP protocol 112, and gratuitous ARP
+    # Addresses; VRRP is IP protocol 112, and gratuitous ARP; SETGID, or it complains at each of its checks.
+    "keepalived": ("NET_ADMIN", "NET_RAW", "SETGID", "SYS_NICE"),
     "guard": ("NET_ADMIN", "SYS_NICE"),  # addresses, the nft table, ending the peer's half-open connections
     "agent": (),
 }
@@ -42,16 +43,17 @@ CAPABILITIES: Mapping[str, tuple[str, ...]] = {
 probes and audio that wait for the processor look like a dead node."""
 
 REQUESTS: Mapping[str, tuple[str, str]] = {
-    "redis": ("20m", "32Mi"),
-    "rtpengine-1": ("50m", "64Mi"),
-    "rtpengine-2": ("50m", "64Mi"),
-    "kamailio": ("50m", "160Mi"),
-    "haproxy": ("20m", "64Mi"),
-    "keepalived": ("10m", "16Mi"),
-    "guard": ("20m", "48Mi"),
+    "redis": ("100m", "32Mi"),
+    "rtpengine-1": ("100m", "64Mi"),
+    "rtpengine-2": ("100m", "64Mi"),
+    "kamailio": ("100m", "160Mi"),
+    "haproxy": ("50m", "64Mi"),
+    "keepalived": ("100m", "16Mi"),
+    "guard": ("100m", "48Mi"),
     "agent": ("20m", "80Mi"),
 }
-"""CPU and memory at rest. There are no CPU limits: a throttled relay is heard by everybody."""
+"""CPU and memory. They use less at rest, but under load a request is a share of the processor, and with 10m a busy
+node looks like a dead one. There are no CPU limits: a throttled relay is heard by everybody."""
 
 TOLERATED = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
