@@ -202,6 +202,8 @@ def main() -> int:
     chosen = options.faults or faults
     if unknown := set(chosen) - set(faults):
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
+    # Whatever ends it, the lab is taken down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     work = Path(tempfile.mkdtemp(prefix="vc-lab-"))
     try:
         with Lab(work, options.tree, options.site).up() as lab:
