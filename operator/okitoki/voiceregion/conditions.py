@@ -73,8 +73,11 @@ def addresses_held(observed: Observed) -> Condition:
     if not wrong:
         return good(kind, "EachOnOneNode", ", ".join(f"{name} on {pods[0]}" for name, pods in held.items()))
     text = f"no node has {', '.join(wrong)}"
-    # VRRP gives the addresses away a moment after the first node is ready; that is no failure.
-    if not any(pod.holds or pod.protected for pod in observed.pods):
+    # VRRP gives the addresses away one by one, a moment after the first node is ready; that is no failure.
+    arriving = any(is_moving(name, observed) for name in ADDRESSES) and not any(
+        name in pod.since for pod in observed.pods for name in wrong
+    )
+    if arriving or not any(pod.holds or pod.protected for pod in observed.pods):
         return progressing(kind, "Starting", f"{text} yet")
     return failing(kind, "NotHeld", f"{text}: calls or requests to it fail; see the pods' logs (guard, keepalived)")
 

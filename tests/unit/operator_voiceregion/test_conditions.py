@@ -77,10 +77,17 @@ def test_a_move_is_no_news_until_it_takes_too_long() -> None:
 
 
 def test_a_move_of_one_address_hides_no_loss_of_another() -> None:
-    pods = (pod(0, holds=("https", "media-1"), since={"sip": NOW - 1}), pod(1))
+    long_ago = {"media-2": NOW - 3600}
+    pods = (pod(0, holds=("https", "media-1"), since={"sip": NOW - 1, **long_ago}), pod(1))
     found = addresses_held(observed(pods=pods))
     assert found.reason == "NotHeld"
     assert "media-2" in found.message
+
+
+def test_addresses_that_come_one_by_one_at_the_start_are_no_failure() -> None:
+    for seconds, reason in ((2.0, "Starting"), (20.0, "NotHeld")):
+        pods = (pod(0, holds=("sip",), since={"sip": NOW - seconds}), pod(1, ready=False))
+        assert addresses_held(observed(pods=pods)).reason == reason
 
 
 def test_a_network_that_is_split_is_told() -> None:
