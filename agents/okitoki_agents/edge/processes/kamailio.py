@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
+import time
 from typing import NoReturn
 
-from okitoki_agents.edge import render
+from okitoki_agents.edge import render, resp
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.kamailio import ensure_tables
-from okitoki_agents.edge.processes.become import become
+from okitoki_agents.edge.processes.become import become, wait_for
+
+_REDIS_PATIENCE = 15.0
+"""Seconds that Kamailio's start may wait for Redis."""
 
 
 def run(facts: Facts, name: str) -> NoReturn:
@@ -18,6 +23,18 @@ def run(facts: Facts, name: str) -> NoReturn:
     run_dir.mkdir(parents=True, exist_ok=True)
     config = facts.paths.conf / "kamailio.cfg"
     render.install(config, render.kamailio(facts, 1 + secrets.randbelow(2**31 - 1)))
+    # Records need it from the start on (ndb_redis never comes back to a server that was away then); calls do not.
+    give_up = time.monotonic() + _REDIS_PATIENCE
+    wait_for("this node's Redis", lambda: _redis_ready(facts) or time.monotonic() > give_up)
     # At its start it looks its own host name up; a name server that is away must not hold it for 10 s (resolv.conf(5)).
     os.environ["RES_OPTIONS"] = "timeout:1 attempts:1"
     become(facts.paths, name, "kamailio", "-DD", "-E", "-f", str(config), "-Y", str(run_dir), "-m", "128", "-M", "8")
+
+
+def _redis_ready(facts: Facts) -> bool:
+    address = (facts.node_ip, facts.region.ports.redis)
+    try:
+        asyncio.run(resp.ask(address, facts.redis_password, "PING", seconds=1.0))
+    except (OSError, TimeoutError, resp.RespError):
+        return False
+    return True
