@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from okitoki.api.tenant import Number, Tenant
 from okitoki.database.state import DatabaseState
 from okitoki.kube import names
+from okitoki.kube.ownership import NamespaceState
 from okitoki.kube.pki import KeyPair
 from okitoki.kube.resources import Manifest
-
-NamespaceState = Literal["absent", "ours", "foreign", "terminating"]
 
 DATABASE_KEYS = ("superuser-password", "replication-password", "app-password", "rest-password")
 APP_KEYS = ("platform-token", "edge-token")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from okitoki.kube import labels, names
+from okitoki.kube.ownership import namespace_state
 from okitoki.kube.resources import NAMESPACE, SECRET, Manifest
 from okitoki.reconcile.kind import Context
-from okitoki.tenant.observe import namespace_state
 
 
 async def finalize(ctx: Context, raw: Manifest) -> str | None:

@@ -13,6 +13,7 @@ from okitoki.database.state import SYNC_CONFIG_MAP, database_state, pod_problem,
 from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
 from okitoki.kube.diff import parse_quantity
+from okitoki.kube.ownership import namespace_state
 from okitoki.kube.pki import KeyPair, decode
 from okitoki.kube.resources import NAMESPACE, NODE, PERSISTENT_VOLUME_CLAIM, POD, STORAGE_CLASS, Manifest, ObjectKey
 from okitoki.reconcile.index import by_age
@@ -20,7 +21,6 @@ from okitoki.reconcile.kind import Context
 from okitoki.tenant.app_api import AppApi, AppUnavailable
 from okitoki.tenant.facts import (
     AppState,
-    NamespaceState,
     Observed,
     RegionFacts,
     Secrets,
@@ -62,16 +62,6 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi) -> 
         profile=profile,
         profile_error=error,
     )
-
-
-def namespace_state(namespace: Manifest | None, uid: str) -> NamespaceState:
-    """Whose namespace it is; only one with our owner's uid is ours."""
-    if namespace is None:
-        return "absent"
-    metadata = namespace["metadata"]
-    if metadata.get("deletionTimestamp"):
-        return "terminating"
-    return "ours" if (metadata.get("labels") or {}).get(labels.OWNER_UID) == uid else "foreign"
 
 
 def node_blocks(node: Manifest) -> list[str]:
