@@ -41,3 +41,10 @@ def test_mounts_are_undone_deepest_first_and_only_below_the_state() -> None:
         for point in ("/", f"{STATE}/docker/a", f"{STATE}/docker/a/b", "/var/lib/okitoki/demo2/x", str(STATE))
     )
     assert daemon.mounts_below(STATE, info) == [f"{STATE}/docker/a/b", f"{STATE}/docker/a"]
+
+
+def test_the_cluster_counts_for_many_processes_in_both_versions_of_cgroups() -> None:
+    group, file, value = daemon.cpu_group("okitoki-x", first_version=True)
+    assert (str(group), file, value) == ("/sys/fs/cgroup/cpu/okitoki-x", "cpu.shares", 20 * 1024)
+    group, file, value = daemon.cpu_group("okitoki-x", first_version=False)
+    assert (str(group), file, value) == ("/sys/fs/cgroup/okitoki-x", "cpu.weight", 2000)
