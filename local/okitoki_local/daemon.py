@@ -26,7 +26,7 @@ BRIDGE_ADDRESS = "198.18.0.1"
 POOLS = [{"base": "198.18.0.0/16", "size": 24}]
 CGROUPS = Path("/sys/fs/cgroup")
 CPU_WEIGHT = 20
-"""How many processes of the machine the whole cluster counts for when there is too little CPU; Docker's default is 1."""
+"""How many processes of the machine the whole cluster counts for when CPU is scarce; Docker's default is 1."""
 
 
 def configuration(env: Environment, runtime: Path | None) -> dict[str, Any]:
