@@ -76,6 +76,7 @@ class Scenario:
             at = time.time()
             faults = [*platform_faults(self._cluster, self._objects)]
             faults += [f"{name} is not Ready" for name in self._watcher.unready()]
+            faults += self._traffic.stalled()
             if not faults:
                 return at
             now = time.monotonic()
