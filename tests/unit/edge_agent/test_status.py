@@ -12,7 +12,7 @@ from unit.edge_agent.doubles import FakeRedis
 from unit.edge_agent.support import facts
 
 from okitoki_agents.edge.agent import media, server, status
-from okitoki_agents.edge.agent.media import MediaError, Sessions, parse_sessions
+from okitoki_agents.edge.agent.media import MediaError, Sessions, parse_sessions, sessions
 from okitoki_agents.edge.agent.pair import BAD_LOOKS, EQUAL_LOOKS, UNEQUAL_LOOKS, Pair
 from okitoki_agents.edge.agent.reporter import Reporter, metadata_patch
 from okitoki_agents.edge.agent.status import NEEDED, Node, Peer
@@ -58,25 +58,27 @@ def test_guard_routes_and_haproxy_count_too() -> None:
 
 def test_calls_of_the_active_engine_are_foreign_on_the_standby() -> None:
     active, standby = node(("media-1",), one=(30, 0), two=(0, 12)), node(("media-2",), one=(0, 30), two=(12, 0))
-    assert status.unequal_sessions(active, standby) == []
-    assert status.unequal_sessions(standby, active) == []
+    assert status.lacking_calls(active, standby) == []
+    assert status.lacking_calls(standby, active) == []
 
 
 def test_a_standby_without_the_calls_is_told() -> None:
     active, standby = node(("media-1", "media-2"), one=(30, 0), two=(1, 0)), node(one=(0, 4))
-    assert status.unequal_sessions(active, standby) == ["media-1: 30 calls, 4 of them known to the standby"]
-    assert status.unequal_sessions(standby, active) == ["media-1: 30 calls, 4 of them known to the standby"]
+    assert status.lacking_calls(active, standby) == ["media-1: 30 calls, 4 of them known to the standby"]
+    assert status.lacking_calls(standby, active) == ["media-1: 30 calls, 4 of them known to the standby"]
 
 
 def test_calls_that_come_and_go_are_tolerated() -> None:
-    assert status.unequal_sessions(node(("media-1",), one=(2, 0)), node()) == []
-    assert status.unequal_sessions(node(("media-1",), one=(100, 0)), node(one=(0, 95))) == []
+    assert status.lacking_calls(node(("media-1",), one=(2, 0)), node()) == []
+    assert status.lacking_calls(node(("media-1",), one=(100, 0)), node(one=(0, 95))) == []
+
+
+def test_a_standby_that_knows_calls_which_are_over_protects_all_the_same() -> None:
+    assert status.lacking_calls(node(("media-1",), one=(0, 0)), node(one=(0, 40))) == []
 
 
 def test_an_engine_that_is_silent_is_told() -> None:
-    assert "rtpengine-2 does not tell its calls" in status.unequal_sessions(
-        Node((), GOOD, {"1": Sessions(0, 0)}), node()
-    )
+    assert "rtpengine-2 does not tell its calls" in status.lacking_calls(Node((), GOOD, {"1": Sessions(0, 0)}), node())
 
 
 def test_protection_needs_the_peer_and_both_redis() -> None:
@@ -282,3 +284,25 @@ async def test_a_peer_that_never_answered_protects_nobody(pair: Pair, peer: Peer
     peer.silent = True
     await look(pair, 1)
     assert pair.unprotected == ["the peer's agent at 127.0.0.2 does not answer"]
+
+
+async def test_an_engine_that_answers_in_pieces_is_understood() -> None:
+    """rtpengine sends line by line and keeps the connection open."""
+
+    async def engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readline() == b"list numsessions\n"
+        for line in ANSWER.splitlines(keepends=True):
+            writer.write(line.encode())
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(engine, "127.0.0.1", 0)
+    async with server:
+        assert await sessions(server.sockets[0].getsockname()[1]) == Sessions(own=3, foreign=1)
+
+
+async def test_an_engine_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(MediaError, match="command port"):
+        await sessions(1)

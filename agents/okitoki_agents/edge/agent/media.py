@@ -36,9 +36,17 @@ async def sessions(port: int, host: str = "127.0.0.1") -> Sessions:
             try:
                 writer.write(b"list numsessions\n")
                 await writer.drain()
-                writer.write_eof()
-                return parse_sessions((await reader.read()).decode(errors="replace"))
+                return parse_sessions(await _until_counted(reader))
             finally:
                 writer.close()
     except (OSError, TimeoutError) as error:
         raise MediaError(f"command port {port}: {type(error).__name__} {error}") from error
+
+
+async def _until_counted(reader: asyncio.StreamReader) -> str:
+    """What the engine says up to both counts. It answers in pieces and, told of the end of the questions, may leave
+    out the last ones; so it is not told."""
+    answer = ""
+    while len(_COUNT.findall(answer)) < 2 and (piece := await reader.readline()):
+        answer += piece.decode(errors="replace")
+    return answer

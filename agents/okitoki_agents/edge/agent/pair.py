@@ -100,12 +100,12 @@ class Pair:
             self._on_change()
 
     def _compare_calls(self) -> list[str]:
-        """Why the standby may lack calls of the active node; empty once the counts were equal and while they stay
-        so."""
+        """Why the standby may lack calls of the active node; empty once it had them all for a while, and
+        while it has."""
         if self.peer is None:
             return ["the peer is not known"]
-        unequal = status.unequal_sessions(self.own, self.peer.node)
-        if not unequal:
+        lacking = status.lacking_calls(self.own, self.peer.node)
+        if not lacking:
             self._unequal_looks = 0
             self._equal_looks += 1
             return [] if self._equal_looks >= EQUAL_LOOKS else ["the calls of both nodes are being compared"]
@@ -113,7 +113,7 @@ class Pair:
         trusted = self._equal_looks >= EQUAL_LOOKS and self._unequal_looks < UNEQUAL_LOOKS
         if not trusted:
             self._equal_looks = 0
-        return [] if trusted else unequal
+        return [] if trusted else lacking
 
     def _steady(self, subject: str, answers: bool) -> bool:
         """Whether `subject` counts as answering: it does, or has failed fewer than BAD_LOOKS times in a row."""

@@ -81,10 +81,12 @@ def unready(node: Node, guard_alive: bool, routes_published: bool, haproxy_error
     return reasons
 
 
-def unequal_sessions(own: Node, peer: Node) -> list[str]:
+def lacking_calls(own: Node, peer: Node) -> list[str]:
     """Engines whose standby does not hold the calls of the active one, in words.
 
     The engine with the address counts its calls as own, its twin counts the same ones as foreign (they come by Redis).
+    A standby that knows more than there is (calls whose end it missed) protects all the same: after a takeover they end
+    by the media time-out.
     """
     found = []
     for engine in ("1", "2"):
@@ -94,14 +96,12 @@ def unequal_sessions(own: Node, peer: Node) -> list[str]:
             continue
         active_here = f"media-{engine}" in own.holds
         active, standby = (here.own, there.foreign) if active_here else (there.own, here.foreign)
-        if abs(active - standby) > max(SESSIONS_TOLERANCE, SESSIONS_TOLERANCE_SHARE * max(active, standby)):
+        if active - standby > max(SESSIONS_TOLERANCE, SESSIONS_TOLERANCE_SHARE * max(active, standby)):
             found.append(f"media-{engine}: {active} calls, {standby} of them known to the standby")
     return found
 
 
-def unprotected(
-    own: Node, peer: Peer | None, own_redis: bool, peer_redis: bool, sessions_unequal: list[str]
-) -> list[str]:
+def unprotected(own: Node, peer: Peer | None, own_redis: bool, peer_redis: bool, lacking: list[str]) -> list[str]:
     """Why the loss of the node that carries calls would cost some; empty: protected."""
     reasons = [f"{name} is {own.services.get(name, 'unknown')}" for name in NEEDED if own.services.get(name) != "ok"]
     if not own_redis:
@@ -114,7 +114,7 @@ def unprotected(
         reasons.append(f"the peer at {peer.address} is not ready")
     if not peer_redis:
         reasons.append("Redis of the peer does not answer")
-    return reasons + sessions_unequal
+    return reasons + lacking
 
 
 def moves(before: tuple[str, ...], after: tuple[str, ...], since: Mapping[str, int], now: float) -> dict[str, int]:
