@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,8 @@ from okitoki_local.environment import PACKAGE_ROOT, Environment
 from okitoki_local.system import LocalClusterError
 
 CHARTS = PACKAGE_ROOT.parent / "charts"
+READ_ATTEMPTS = 4
+READ_SECONDS = 30.0
 SYSTEM_NAMESPACE = "okitoki-system"
 OPERATOR_IMAGES = ("operator", "app", "postgres", "edge")
 EDGE_STATUS = "platform.oki-toki.net/edge-status"
@@ -33,7 +38,15 @@ class KindCluster:
         return self._env.context
 
     def kubectl(self, *arguments: str) -> str:
-        return self._env.kubectl(*arguments)
+        """Run kubectl; reading is tried again, for an API server on a busy machine may be slow for a moment."""
+        for _ in range(READ_ATTEMPTS - 1 if arguments[0] == "get" else 0):
+            with contextlib.suppress(LocalClusterError, subprocess.TimeoutExpired):
+                return self._env.kubectl(*arguments, timeout=READ_SECONDS)
+            time.sleep(1)
+        try:
+            return self._env.kubectl(*arguments)
+        except subprocess.TimeoutExpired as error:
+            raise LocalClusterError(f"the API server gave no answer to kubectl {' '.join(arguments[:4])}") from error
 
     def on_node(self, node: str, *command: str) -> str:
         return self._env.docker("exec", node, *command)

@@ -77,8 +77,11 @@ def drill(env: Environment, options: Options) -> dict[str, Any]:
             return run.go()
         finally:
             # After an error too, what phones and writers saw is evidence.
-            containers.remove_all(grace_seconds=10)
             run.forget_secrets()
+            try:
+                containers.remove_all(grace_seconds=10)
+            except LocalClusterError as error:  # not to hide what went wrong before it
+                say(f"the demo's containers could not be removed: {error}")
 
 
 class Run:
@@ -104,7 +107,7 @@ class Run:
         say(f"demo {self.name}, seed {self._seed}")
         objects, addresses = self._install()
         tenants = layout.tenants_of(objects)
-        watcher = waiting.Watcher(self._env.kubectl, [waiting.title(obj) for obj in objects])
+        watcher = waiting.Watcher(self._cluster.kubectl, [waiting.title(obj) for obj in objects])
         with step("waiting until the region and the tenants are Ready"):
             watcher.wait(READY_SECONDS)
         traffic = Traffic(self._containers, self.folder, tenants)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,7 +10,14 @@ import pytest
 
 from okitoki_chaos.cluster import Pod
 from okitoki_local.demo.layout import load_manifests, tenants_of
-from okitoki_local.demo.platform import EDGE_STATUS, database_faults, edge_faults, image_references, targets
+from okitoki_local.demo.platform import (
+    EDGE_STATUS,
+    KindCluster,
+    database_faults,
+    edge_faults,
+    image_references,
+    targets,
+)
 from okitoki_local.environment import Environment
 from okitoki_local.system import LocalClusterError
 
@@ -86,3 +94,33 @@ def test_missing_images_are_named_with_the_mend(tmp_path: Path) -> None:
     (tmp_path / "images.json").write_text(json.dumps({"operator": "o", "app": "a", "postgres": "p", "edge": "e"}))
     with pytest.raises(LocalClusterError, match="no image phones"):
         image_references(env)
+
+
+class Flaky:
+    """kubectl that fails a number of times."""
+
+    context = "kind-okitoki"
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.calls = 0
+
+    def kubectl(self, *arguments: str, timeout: float = 0) -> str:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise subprocess.TimeoutExpired("kubectl", 1)
+        return "{}"
+
+
+def test_reading_outlives_a_slow_moment_of_the_api_server_and_writing_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("okitoki_local.demo.platform.time.sleep", lambda seconds: None)
+    flaky = Flaky(3)
+    assert KindCluster(cast(Environment, flaky)).kubectl("get", "pods") == "{}"
+    with pytest.raises(LocalClusterError, match="no answer to kubectl get pods"):
+        KindCluster(cast(Environment, Flaky(99))).kubectl("get", "pods")
+    flaky = Flaky(1)
+    with pytest.raises(LocalClusterError):
+        KindCluster(cast(Environment, flaky)).kubectl("delete", "pod", "x")
+    assert flaky.calls == 1
