@@ -6,12 +6,16 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from okitoki_local import layers
 from okitoki_local.environment import Environment
 from okitoki_local.progress import say, step
 from okitoki_local.system import CommandFailed, LocalClusterError
+
+NODES_AT_ONCE = 2
+"""One node's unpacking waits for the disk about as long as it computes; more at once only take each other's turns."""
 
 
 def load_images(env: Environment, images: Sequence[str], nodes: Sequence[str] | None = None) -> list[str]:
@@ -34,9 +38,13 @@ def _load_by_layers(env: Environment, images: Sequence[str], nodes: Sequence[str
     (env.cache / "tmp").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=env.cache / "tmp") as folder:
         saved = {image: layers.save(env, image, normalised(image), Path(folder)) for image in images}
-        for node in nodes:
+
+        def load(node: str) -> None:
             sent = layers.load_layers(env, images, node, saved)
             say(f"{node}: {sent / 1e6:.0f} MB of layers it did not have")
+
+        with ThreadPoolExecutor(max_workers=NODES_AT_ONCE) as pool:
+            list(pool.map(load, nodes))
 
 
 def missing_by_nodes(

@@ -129,3 +129,10 @@ def test_a_configuration_is_for_root_only(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert [entry.name for entry in file.parent.iterdir()] == ["redis.conf"]
+
+
+def test_engines_are_asked_again_every_second_and_not_only_by_the_next_call(tmp_path: Path) -> None:
+    """Seen on a cluster: both engines counted as away since the start, and of six calls at once five were refused."""
+    text = render.kamailio(facts(tmp_path), 7)
+    assert 'modparam("rtimer", "timer", "name=engines;interval=1;mode=1;")' in text
+    assert re.search(r"route\[ENGINES\] \{\s+jsonrpc_exec\(.*rtpengine\.ping.*all", text)

@@ -306,3 +306,27 @@ async def test_an_engine_that_answers_in_pieces_is_understood() -> None:
 async def test_an_engine_that_is_not_there_is_an_error() -> None:
     with pytest.raises(MediaError, match="command port"):
         await sessions(1)
+
+
+async def test_a_standby_that_lacks_calls_is_told_them_again_by_the_node_that_has_them(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a cluster: an engine started before it could reach its peer's Redis, and the pair stayed unprotected."""
+    told: list[int] = []
+
+    async def sessions(port: int) -> Sessions:
+        return Sessions(own=9, foreign=0)
+
+    async def claim(port: int) -> None:
+        told.append(port)
+
+    monkeypatch.setattr(media, "sessions", sessions)
+    monkeypatch.setattr(media, "claim", claim)
+    status_file = pair._facts.paths.status
+    status_file.write_text(json.dumps({"holds": ["sip", "media-2"], "services": GOOD}))
+    await look(pair, UNEQUAL_LOOKS - 1)
+    assert told == []
+    await look(pair, 1)
+    assert told == [pair._facts.region.ports.cli[1]]
+    await look(pair, UNEQUAL_LOOKS - 1)
+    assert len(told) == 1

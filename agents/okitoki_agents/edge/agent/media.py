@@ -43,6 +43,22 @@ async def sessions(port: int, host: str = "127.0.0.1") -> Sessions:
         raise MediaError(f"command port {port}: {type(error).__name__} {error}") from error
 
 
+async def claim(port: int, host: str = "127.0.0.1") -> None:
+    """Let the engine write all its calls to its Redis again, from where its twin at the peer hears of them; on calls
+    that are its own already `active` does nothing else. Raises MediaError."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"active\n")
+                await writer.drain()
+                await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError) as error:
+        raise MediaError(f"command port {port}: {type(error).__name__} {error}") from error
+
+
 async def _until_counted(reader: asyncio.StreamReader) -> str:
     """What the engine says up to both counts. It answers in pieces and, told of the end of the questions, may leave
     out the last ones; so it is not told."""

@@ -51,6 +51,7 @@ class Pair:
         self._session: aiohttp.ClientSession | None = None
         self._equal_looks = 0
         self._unequal_looks = 0
+        self._tell_again = False
         self._silent: dict[str, int] = {}
         self._peer_redis: tuple[str, redis.asyncio.Redis] | None = None
         self.own_redis = redis_client(facts, facts.node_ip)
@@ -92,6 +93,9 @@ class Pair:
         self.guard_alive = _alive(self._facts.paths.pid / "guard")
         faults = status.unprotected(self.own, self.peer, own_redis, peer_redis, [])
         self.unprotected = faults or self._compare_calls()
+        if self._tell_again:
+            self._tell_again = False
+            await self._tell_calls_again()
         if faults:
             self._equal_looks = self._unequal_looks = 0
         if not self.guard_alive:
@@ -110,10 +114,23 @@ class Pair:
             self._equal_looks += 1
             return [] if self._equal_looks >= EQUAL_LOOKS else ["the calls of both nodes are being compared"]
         self._unequal_looks += 1
+        if self._unequal_looks % UNEQUAL_LOOKS == 0:
+            self._tell_again = True
         trusted = self._equal_looks >= EQUAL_LOOKS and self._unequal_looks < UNEQUAL_LOOKS
         if not trusted:
             self._equal_looks = 0
         return [] if trusted else lacking
+
+    async def _tell_calls_again(self) -> None:
+        """A standby engine that started while it could not hear the active one never learns of the calls before; so the
+        active one tells them again."""
+        for engine, port in zip(("1", "2"), self._facts.region.ports.cli, strict=True):
+            if f"media-{engine}" in self.own.holds:
+                log.info("media-%s: the standby lacks calls, telling them again", engine)
+                try:
+                    await media.claim(port)
+                except media.MediaError as error:
+                    log.warning("rtpengine-%s: %s", engine, error)
 
     def _steady(self, subject: str, answers: bool) -> bool:
         """Whether `subject` counts as answering: it does, or has failed fewer than BAD_LOOKS times in a row."""

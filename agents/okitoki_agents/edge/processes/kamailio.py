@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
-import time
 from typing import NoReturn
 
-from okitoki_agents.edge import render, resp
+from okitoki_agents.edge import render
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.kamailio import ensure_tables
-from okitoki_agents.edge.processes.become import become, wait_for
+from okitoki_agents.edge.processes.become import become
+from okitoki_agents.edge.processes.waits import redis_answers, wait_for_peer, wait_within
 
 _REDIS_PATIENCE = 15.0
 """Seconds that Kamailio's start may wait for Redis."""
@@ -24,17 +23,8 @@ def run(facts: Facts, name: str) -> NoReturn:
     config = facts.paths.conf / "kamailio.cfg"
     render.install(config, render.kamailio(facts, 1 + secrets.randbelow(2**31 - 1)))
     # Records need it from the start on (ndb_redis never comes back to a server that was away then); calls do not.
-    give_up = time.monotonic() + _REDIS_PATIENCE
-    wait_for("this node's Redis", lambda: _redis_ready(facts) or time.monotonic() > give_up)
+    wait_within("this node's Redis", lambda: redis_answers(facts, facts.node_ip), _REDIS_PATIENCE)
+    wait_for_peer(facts)
     # At its start it looks its own host name up; a name server that is away must not hold it for 10 s (resolv.conf(5)).
     os.environ["RES_OPTIONS"] = "timeout:1 attempts:1"
     become(facts.paths, name, "kamailio", "-DD", "-E", "-f", str(config), "-Y", str(run_dir), "-m", "128", "-M", "8")
-
-
-def _redis_ready(facts: Facts) -> bool:
-    address = (facts.node_ip, facts.region.ports.redis)
-    try:
-        asyncio.run(resp.ask(address, facts.redis_password, "PING", seconds=1.0))
-    except (OSError, TimeoutError, resp.RespError):
-        return False
-    return True

@@ -10,15 +10,16 @@ import logging
 from typing import NoReturn
 
 from okitoki_agents.edge import network, render
-from okitoki_agents.edge.facts import SERVICES, Facts
+from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.processes.become import become, wait_for
+from okitoki_agents.edge.processes.waits import guard_ready
 
 log = logging.getLogger(__name__)
 
 
 def run(facts: Facts, name: str) -> NoReturn:
     interface = network.interface_of(facts.node_ip)
-    wait_for("the guard", lambda: all((facts.paths.track / service).exists() for service in SERVICES))
+    wait_for("the guard", lambda: guard_ready(facts))
     if left := network.remove(address.ip for address in facts.region.addresses):
         log.warning("removed addresses that were left on this node: %s", ", ".join(left))
     config = facts.paths.conf / "keepalived.conf"

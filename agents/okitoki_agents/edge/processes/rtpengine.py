@@ -13,6 +13,7 @@ from typing import NoReturn
 from okitoki_agents.edge import render, resp
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.processes.become import become, wait_for
+from okitoki_agents.edge.processes.waits import wait_for_peer
 
 
 def run(facts: Facts, name: str) -> NoReturn:
@@ -20,6 +21,7 @@ def run(facts: Facts, name: str) -> NoReturn:
     config = facts.paths.conf / f"{name}.conf"
     render.install(config, render.rtpengine(facts, number))
     wait_for("this node's Redis", lambda: _flush(facts, number))
+    wait_for_peer(facts)
     become(facts.paths, name, "rtpengine", "--foreground", "--log-stderr", f"--config-file={config}")
 
 
