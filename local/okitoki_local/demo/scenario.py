@@ -73,12 +73,12 @@ class Scenario:
         """Wait until servers and resources say that all is well; returns the time (epoch seconds)."""
         begun = spoken = time.monotonic()
         while True:
-            at = time.time()
             faults = [*platform_faults(self._cluster, self._objects)]
             faults += [f"{name} is not Ready" for name in self._watcher.unready()]
             faults += self._traffic.stalled()
             if not faults:
-                return at
+                # After the looks, not before: something may have become well while they were taken.
+                return time.time()
             now = time.monotonic()
             if now - begun > limit:
                 raise LocalClusterError(f"not whole within {limit:.0f} s: {'; '.join(faults)}")
