@@ -37,7 +37,7 @@ async def _install_crds(connection: kopf.ConnectionInfo) -> None:
             await client.apply(item)
         for item in all_crds().values():
             name = item["metadata"]["name"]
-            await wait_until(lambda name=name: _established(client, name), seconds=30)
+            await wait_until(lambda name=name: _established(client, name), seconds=120)
 
 
 async def _established(client: Client, name: str) -> bool:

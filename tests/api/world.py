@@ -68,7 +68,7 @@ class FakeApp:
         self.profiles[namespace] = dict(profile)
 
 
-async def wait_until(state: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def wait_until(state: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Wait for a state; `TimeoutError` when it does not come."""
     async with asyncio.timeout(seconds):
         while True:
