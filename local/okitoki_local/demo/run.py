@@ -116,12 +116,17 @@ class Run:
         with step("waiting until every server says that it is whole"):
             scenario.wait_whole()
         targets = platform.targets(objects, tenants) if self._options.faults else []
-        outcomes = scenario.run(targets)
-        traffic.wait_flow("after the last fault", writes=100, calls=1)
+        troubles = []
+        try:
+            scenario.run(targets)
+            traffic.wait_flow("after the last fault", writes=100, calls=1)
+        except LocalClusterError as error:  # what was recorded until now is judged all the same
+            say(f"  {error}")
+            troubles.append(str(error))
         with step("ending the traffic: hanging up, then phones and writers off"):
-            traffic.end()
-        facts = self._facts(traffic, addresses, tenants, [target.name for target in targets], outcomes)
-        return self._conclude(facts)
+            troubles += traffic.end()
+        facts = self._facts(traffic, addresses, tenants, [target.name for target in targets], scenario.outcomes)
+        return self._conclude(dataclasses.replace(facts, troubles=troubles))
 
     def _install(self) -> tuple[list[layout.Object], Addresses]:
         """The platform and the examples' resources, at addresses of this cluster's network."""

@@ -32,20 +32,20 @@ class Scenario:
         self._watcher = watcher
         self._traffic = traffic
         self._timeline = timeline
+        self.outcomes: list[FaultOutcome] = []
         # The moment of a fault is random against leases and heartbeats, and the same again under the same seed.
         self._random = random.Random(seed)  # noqa: S311
 
     def run(self, targets: Sequence[Target]) -> list[FaultOutcome]:
         """All faults; ends with the first server that does not come back, for what follows would be no single fault."""
-        outcomes: list[FaultOutcome] = []
         for number, target in enumerate(targets, 1):
             self._traffic.wait_flow("before the next fault", writes=self._random.randint(80, 200), calls=1)
             say(f"  fault {number} of {len(targets)}: killing the {target.name}")
-            outcomes.append(self._one(target))
-            if outcomes[-1].recovered_at is None:
-                say(f"    {outcomes[-1].error}")
+            self.outcomes.append(self._one(target))
+            if self.outcomes[-1].recovered_at is None:
+                say(f"    {self.outcomes[-1].error}")
                 break
-        return outcomes
+        return self.outcomes
 
     def _one(self, target: Target) -> FaultOutcome:
         killed: Killed | None = None

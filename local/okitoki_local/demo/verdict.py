@@ -50,6 +50,8 @@ class Facts:
     tenants: Mapping[str, TenantFacts]
     calls: Sequence[CallVerdict]
     media_addresses: Sequence[str]
+    troubles: Sequence[str] = ()
+    """What else went wrong while it ran, in words."""
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -61,6 +63,7 @@ def report(facts: Facts) -> dict[str, Any]:
     faults = [fault_report(facts, fault) for fault in facts.faults]
     failures = [
         *fault_failures(facts),
+        *facts.troubles,
         *(failure for name, found in writes.items() for failure in write_failures(name, found)),
         *call_failures(facts),
         *record_failures(records),

@@ -78,6 +78,24 @@ def test_agents_that_are_not_registered_are_named_with_the_last_reason(tmp_path:
     assert registration_failures(tmp_path) == "1001@a: 401 Unauthorized"
 
 
+def test_ending_goes_on_after_a_container_that_did_not_end_well(tmp_path: Path) -> None:
+    class Stubborn(Idle):
+        def __init__(self) -> None:
+            self.stopped: list[str] = []
+
+        def stop(self, name: str) -> float:
+            self.stopped.append(name)
+            if name == "carrier":
+                raise LocalClusterError("the container carrier ended with code 137")
+            return 0.0
+
+    stubborn = Stubborn()
+    assert Traffic(stubborn, tmp_path, tenants_of(load_manifests())).end() == [
+        "the container carrier ended with code 137"
+    ]
+    assert stubborn.stopped == ["carrier", "agents", "writer-acme", "writer-globex"]
+
+
 def test_the_load_is_what_two_cores_carry() -> None:
     assert traffic.WRITES_PER_SECOND <= 20
     assert 2 * (traffic.LONG_CALLS + traffic.SHORT_TALK_SECONDS[1] / traffic.SHORT_EVERY_SECONDS) <= 12

@@ -97,6 +97,7 @@ FAILURES: list[tuple[Callable[[], Facts], str]] = [
         lambda: facts(tenants={**tenant(), "globex": TenantFacts(OPERATIONS, [*RECORDS, CALL_RECORD])}),
         "record in another tenant",
     ),
+    (lambda: facts(troubles=["writes did not flow again"]), "writes did not flow again"),
     (lambda: facts(faults=[]), "database primary of acme: was not tried"),
     (lambda: facts(faults=[replace(FAULT, recovered_at=None)]), "the platform was not whole again"),
     (lambda: facts(faults=[replace(FAULT, recovered_at=None, error="refusing")]), "refusing"),
