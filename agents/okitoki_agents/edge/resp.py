@@ -27,3 +27,12 @@ async def ask(address: tuple[str, int], password: str, *commands: str, seconds: 
                     raise RespError(line.decode(errors="replace").strip() or "the connection ended")
         finally:
             writer.close()
+
+
+async def answers(address: tuple[str, int], password: str, *commands: str, seconds: float = 1.0) -> bool:
+    """Whether Redis answers `commands` without an error and in time."""
+    try:
+        await ask(address, password, *commands, seconds=seconds)
+    except (OSError, TimeoutError, RespError):
+        return False
+    return True

@@ -53,11 +53,21 @@ def demo(env: Environment, options: Options) -> int:
 
 def apply_manifests(env: Environment, folder: Path) -> list[layout.Object]:
     """Apply a folder's resources at addresses of this cluster's network; returns them as applied."""
-    wanted = layout.load_manifests(folder)
-    there = platform.existing(env, REGIONS, layout.region_of(wanted)["metadata"]["name"])
-    objects = layout.place(wanted, layout.choose(env, there, len(layout.tenants_of(wanted))))
+    objects = placed(env, folder)[0]
     platform.apply(env, objects)
     return objects
+
+
+def placed(env: Environment, folder: Path, *, must_exist: bool = False) -> tuple[list[layout.Object], Addresses]:
+    """A folder's resources at addresses of this cluster's network: those that its region has, else free ones."""
+    wanted = layout.load_manifests(folder)
+    region = layout.region_of(wanted)["metadata"]["name"]
+    there = platform.existing(env, REGIONS, region)
+    if there is None and must_exist:
+        raise LocalClusterError(f"there is no VoiceRegion {region}: run the whole demo once")
+    with step("choosing addresses that nobody uses"):
+        addresses = layout.choose(env, there, len(layout.tenants_of(wanted)))
+    return layout.place(wanted, addresses), addresses
 
 
 def drill(env: Environment, options: Options) -> dict[str, Any]:
@@ -130,19 +140,12 @@ class Run:
 
     def _install(self) -> tuple[list[layout.Object], Addresses]:
         """The platform and the examples' resources, at addresses of this cluster's network."""
-        examples = layout.load_manifests(self._options.manifests)
-        region = layout.region_of(examples)["metadata"]["name"]
         if not self._options.traffic_only:
             with step("installing the CRDs and the operator"):
                 platform.install(self._env, self._images)
-        there = platform.existing(self._env, REGIONS, region)
-        if there is None and self._options.traffic_only:
-            raise LocalClusterError(f"there is no VoiceRegion {region}: run the whole demo once")
-        with step("choosing addresses that nobody uses"):
-            addresses = layout.choose(self._env, there, len(layout.tenants_of(examples)))
+        objects, addresses = placed(self._env, self._options.manifests, must_exist=self._options.traffic_only)
         say(f"  SIP {addresses.sip}, HTTPS {addresses.https}, media {' and '.join(addresses.media)};"
             f" carrier {addresses.carrier}")  # fmt: skip
-        objects = layout.place(examples, addresses)
         if not self._options.traffic_only:
             with step(f"applying {len(objects)} resources"):
                 platform.apply(self._env, objects)

@@ -6,6 +6,7 @@ from okitoki.api.tenant import Tenant, storage_bytes
 from okitoki.kube import names
 from okitoki.reconcile.conditions import Condition, failing, good, progressing, unknown
 from okitoki.reconcile.kind import Outcome
+from okitoki.reconcile.ownership import namespace_owned
 from okitoki.tenant.decide import CONFIGURE_DATABASE, PROVISION
 from okitoki.tenant.facts import Observed, accepted_numbers, same_profile, wanted_profile
 
@@ -13,32 +14,12 @@ from okitoki.tenant.facts import Observed, accepted_numbers, same_profile, wante
 def conditions(tenant: Tenant, observed: Observed, outcome: Outcome) -> list[Condition]:
     """All of them, causes before effects."""
     return [
-        namespace_owned(tenant, observed),
+        namespace_owned(observed.namespace, names.tenant_namespace(tenant.metadata.name), "tenant"),
         database_ready(tenant, observed, outcome),
         app_ready(tenant, observed),
         numbers_provisioned(tenant, observed, outcome),
         routes_published(tenant, observed),
     ]
-
-
-def namespace_owned(tenant: Tenant, observed: Observed) -> Condition:
-    """Whether the namespace is this tenant's."""
-    kind, name = "NamespaceOwned", names.tenant_namespace(tenant.metadata.name)
-    match observed.namespace:
-        case "foreign":
-            return failing(
-                kind,
-                "NamespaceNotOwned",
-                f"namespace {name} exists and is not this tenant's; it is never adopted: delete it, or create the "
-                "tenant under another name",
-            )
-        case "terminating":
-            return progressing(
-                kind, "NamespaceTerminating", f"waiting for the old namespace {name} to be gone before making it anew"
-            )
-        case "absent":
-            return progressing(kind, "NamespaceMissing", f"namespace {name} is being made")
-    return good(kind, "Owned", f"namespace {name} is this tenant's")
 
 
 def database_ready(tenant: Tenant, observed: Observed, outcome: Outcome) -> Condition:

@@ -9,6 +9,7 @@ from okitoki.api.voiceregion import VoiceRegion
 from okitoki.kube import names
 from okitoki.reconcile.conditions import Condition, failing, good, progressing
 from okitoki.reconcile.kind import Outcome
+from okitoki.reconcile.ownership import namespace_owned
 from okitoki.voiceregion.facts import ADDRESSES, REPLICAS, EdgePod, Observed
 from okitoki.voiceregion.rollout import next_action
 from okitoki.voiceregion.validity import invalid_because
@@ -20,32 +21,12 @@ MOVE_SECONDS = 15.0
 def conditions(region: VoiceRegion, observed: Observed, outcome: Outcome) -> list[Condition]:
     """All of them, causes before effects."""
     return [
-        namespace_owned(region, observed),
+        namespace_owned(observed.namespace, names.region_namespace(region.metadata.name), "region"),
         configuration_valid(region, observed),
         addresses_held(observed),
         edge_redundant(region, observed),
         *rolling_out(observed, outcome),
     ]
-
-
-def namespace_owned(region: VoiceRegion, observed: Observed) -> Condition:
-    """Whether the namespace is this region's."""
-    kind, name = "NamespaceOwned", names.region_namespace(region.metadata.name)
-    match observed.namespace:
-        case "foreign":
-            return failing(
-                kind,
-                "NamespaceNotOwned",
-                f"namespace {name} exists and is not this region's; it is never adopted: delete it, or create the "
-                "region under another name",
-            )
-        case "terminating":
-            return progressing(
-                kind, "NamespaceTerminating", f"waiting for the old namespace {name} to be gone before making it anew"
-            )
-        case "absent":
-            return progressing(kind, "NamespaceMissing", f"namespace {name} is being made")
-    return good(kind, "Owned", f"namespace {name} is this region's")
 
 
 def configuration_valid(region: VoiceRegion, observed: Observed) -> Condition:

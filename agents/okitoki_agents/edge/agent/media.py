@@ -2,7 +2,11 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+from okitoki_agents.edge import engine_port
 
 ANSWER_SECONDS = 2.0
 _COUNT = re.compile(r"Current sessions (own|foreign):\s*(\d+)")
@@ -28,33 +32,24 @@ def parse_sessions(answer: str) -> Sessions:
     return Sessions(**counts)
 
 
-async def sessions(port: int, host: str = "127.0.0.1") -> Sessions:
+async def sessions(port: int) -> Sessions:
     """Ask the engine whose command port this is. Raises MediaError."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                writer.write(b"list numsessions\n")
-                await writer.drain()
-                return parse_sessions(await _until_counted(reader))
-            finally:
-                writer.close()
-    except (OSError, TimeoutError) as error:
-        raise MediaError(f"command port {port}: {type(error).__name__} {error}") from error
+    async with _asked(port, "list numsessions") as reader:
+        return parse_sessions(await _until_counted(reader))
 
 
-async def claim(port: int, host: str = "127.0.0.1") -> None:
+async def claim(port: int) -> None:
     """Let the engine write all its calls to its Redis again, from where its twin at the peer hears of them; on calls
     that are its own already `active` does nothing else. Raises MediaError."""
+    async with _asked(port, "active") as reader:
+        await reader.readline()
+
+
+@asynccontextmanager
+async def _asked(port: int, command: str) -> AsyncIterator[asyncio.StreamReader]:
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                writer.write(b"active\n")
-                await writer.drain()
-                await reader.readline()
-            finally:
-                writer.close()
+        async with engine_port.asked(port, command, ANSWER_SECONDS) as reader:
+            yield reader
     except (OSError, TimeoutError) as error:
         raise MediaError(f"command port {port}: {type(error).__name__} {error}") from error
 

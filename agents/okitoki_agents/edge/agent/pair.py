@@ -51,7 +51,6 @@ class Pair:
         self._session: aiohttp.ClientSession | None = None
         self._equal_looks = 0
         self._unequal_looks = 0
-        self._tell_again = False
         self._silent: dict[str, int] = {}
         self._peer_redis: tuple[str, redis.asyncio.Redis] | None = None
         self.own_redis = redis_client(facts, facts.node_ip)
@@ -93,11 +92,10 @@ class Pair:
         self.guard_alive = _alive(self._facts.paths.pid / "guard")
         faults = status.unprotected(self.own, self.peer, own_redis, peer_redis, [])
         self.unprotected = faults or self._compare_calls()
-        if self._tell_again:
-            self._tell_again = False
-            await self._tell_calls_again()
         if faults:
             self._equal_looks = self._unequal_looks = 0
+        elif self._unequal_looks and self._unequal_looks % UNEQUAL_LOOKS == 0:
+            await self._tell_calls_again()
         if not self.guard_alive:
             self.unprotected.append("the guard is not running")
         if before != (self.own.holds, self.own.services, self.guard_alive, self.unprotected):
@@ -114,8 +112,6 @@ class Pair:
             self._equal_looks += 1
             return [] if self._equal_looks >= EQUAL_LOOKS else ["the calls of both nodes are being compared"]
         self._unequal_looks += 1
-        if self._unequal_looks % UNEQUAL_LOOKS == 0:
-            self._tell_again = True
         trusted = self._equal_looks >= EQUAL_LOOKS and self._unequal_looks < UNEQUAL_LOOKS
         if not trusted:
             self._equal_looks = 0

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from okitoki_agents.edge import resp
+from okitoki_agents.edge import engine_port, resp
 from okitoki_agents.edge.facts import Facts
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Engine:
 
     def __init__(self, facts: Facts, number: int) -> None:
         self.name = f"media-{number}"
-        self._cli = ("127.0.0.1", facts.region.ports.cli[number - 1])
+        self._port = facts.region.ports.cli[number - 1]
         self._redis = (facts.node_ip, facts.region.ports.redis)
         self._password = facts.redis_password
         self._flush = (f"SELECT {number}", "FLUSHDB")
@@ -80,11 +80,5 @@ class Engine:
             log.warning("%s: the own Redis is not emptied (%s)", self.name, type(error).__name__)
 
     async def _command(self, order: str) -> bytes:
-        async with asyncio.timeout(_CLI_TIMEOUT):
-            reader, writer = await asyncio.open_connection(*self._cli)
-            try:
-                writer.write(order.encode() + b"\n")
-                await writer.drain()
-                return await reader.read()
-            finally:
-                writer.close()
+        async with engine_port.asked(self._port, order, _CLI_TIMEOUT) as reader:
+            return await reader.read()

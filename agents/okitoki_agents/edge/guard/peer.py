@@ -14,16 +14,10 @@ from okitoki_agents.edge.guard.processes import Watch
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT = 1.0
-
 
 async def redis_answers(host: str, facts: Facts) -> bool:
     """Whether a Redis of this region answers there."""
-    try:
-        await resp.ask((host, facts.region.ports.redis), facts.redis_password, "PING", seconds=_TIMEOUT)
-    except (OSError, TimeoutError, resp.RespError):
-        return False
-    return True
+    return await resp.answers((host, facts.region.ports.redis), facts.redis_password, "PING")
 
 
 class Peer:

@@ -27,8 +27,4 @@ def run(facts: Facts, name: str) -> NoReturn:
 
 def _flush(facts: Facts, database: int) -> bool:
     address = (facts.node_ip, facts.region.ports.redis)
-    try:
-        asyncio.run(resp.ask(address, facts.redis_password, f"SELECT {database}", "FLUSHDB", seconds=1.0))
-    except (OSError, TimeoutError, resp.RespError):
-        return False
-    return True
+    return asyncio.run(resp.answers(address, facts.redis_password, f"SELECT {database}", "FLUSHDB"))
