@@ -116,29 +116,47 @@ def ensure_tables(paths: Paths) -> None:
 def _replace(path: Path, text: str) -> None:
     if path.exists() and path.read_text() == text:
         return
+    changed_at = path.stat().st_mtime if path.exists() else 0.0
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    _change_after(Path(name), changed_at)
     os.replace(name, path)
+
+
+def _change_after(path: Path, moment: float) -> None:
+    """Let the file's time of change be in a later second than `moment`: db_text reads a file again only when the second
+    of its change is another, and two changes can come within one."""
+    changed_at = max(path.stat().st_mtime, int(moment) + 1.0)
+    os.utime(path, (changed_at, changed_at))
 
 
 async def publish(routes: Routes, paths: Paths | None = None) -> bool:
     """Make `routes` what Kamailio routes by, now and after its next start.
 
     True: the running Kamailio has loaded them. False: they are on disk, but Kamailio does not answer (it loads them at
-    its start); call again later to be sure. Raises KamailioError when Kamailio refuses, OSError when the disk does.
+    its start) or did not take them; call again later to be sure. Raises KamailioError when Kamailio refuses, OSError
+    when the disk does.
     """
     paths = paths or Paths()
     versions = await asyncio.to_thread(write_tables, routes, paths)
     try:
         for table, version in versions.items():
             if await asyncio.to_thread(_loaded_version, paths, table) != version:
-                await asyncio.to_thread(rpc, paths, "htable.reload", table)
+                await asyncio.to_thread(_reload, paths, table)
+                if await asyncio.to_thread(_loaded_version, paths, table) != version:
+                    return False
     except (ConnectionError, FileNotFoundError, TimeoutError):
         return False
     return True
+
+
+def _reload(paths: Paths, table: str) -> None:
+    file = paths.kamailio_tables / table
+    _change_after(file, file.stat().st_mtime)
+    rpc(paths, "htable.reload", table)
 
 
 def _loaded_version(paths: Paths, table: str) -> str | None:
