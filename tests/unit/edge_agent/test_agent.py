@@ -14,12 +14,12 @@ from unit.edge_agent.doubles import FakeRedis
 from unit.edge_agent.support import FEED, facts, make_certificate, tenant_secret
 from unit.edge_agent.test_haproxy import checker
 
+from okitoki_agents import kube
 from okitoki_agents.edge import kamailio
 from okitoki_agents.edge.agent import agent as agent_module
-from okitoki_agents.edge.agent import kube
 from okitoki_agents.edge.agent.agent import Agent
 from okitoki_agents.edge.agent.haproxy_config import Files
-from okitoki_agents.edge.agent.kube import ApiClient
+from okitoki_agents.kube import ApiClient
 
 REGION = "/api/v1/namespaces/okitoki-region-kyiv"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/tenant-acme/endpointslices"

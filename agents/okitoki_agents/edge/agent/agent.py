@@ -20,10 +20,10 @@ from okitoki_agents.edge.agent.deliver import Deliverer
 from okitoki_agents.edge.agent.endpoints import Backend
 from okitoki_agents.edge.agent.feed import Feed
 from okitoki_agents.edge.agent.haproxy_config import Files
-from okitoki_agents.edge.agent.kube import ApiClient, Object, Reflector
 from okitoki_agents.edge.agent.pair import Pair
 from okitoki_agents.edge.agent.tenants import EdgeTenant
 from okitoki_agents.edge.facts import Facts
+from okitoki_agents.kube import ApiClient, Object, Reflector
 
 log = logging.getLogger(__name__)
 

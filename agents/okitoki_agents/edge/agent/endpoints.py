@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from okitoki_agents.edge.agent.kube import Object
+from okitoki_agents.kube import Object
 
 
 @dataclass(frozen=True, order=True)

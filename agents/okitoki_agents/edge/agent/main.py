@@ -7,8 +7,8 @@ from pathlib import Path
 
 from okitoki_agents.edge.agent.agent import Agent
 from okitoki_agents.edge.agent.haproxy_config import Files
-from okitoki_agents.edge.agent.kube import ApiClient
 from okitoki_agents.edge.facts import Facts
+from okitoki_agents.kube import ApiClient
 
 CA_FILE = Path("/etc/okitoki/ca/ca.crt")
 """The platform's CA, a ConfigMap volume of the pod."""

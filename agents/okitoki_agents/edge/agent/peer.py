@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from okitoki_agents.edge.agent import store
-from okitoki_agents.edge.agent.kube import Object
+from okitoki_agents.kube import Object
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ import logging
 import time
 from typing import Any
 
-from okitoki_agents.edge.agent.kube import ApiClient, ApiError, Object
 from okitoki_agents.edge.agent.status import ANNOTATION, HOLDS_SIP_LABEL
+from okitoki_agents.kube import ApiClient, ApiError, Object
 
 log = logging.getLogger(__name__)
 

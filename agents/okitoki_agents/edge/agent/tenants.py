@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from okitoki_agents.edge.agent.kube import Object
+from okitoki_agents.kube import Object
 
 TENANT_LABEL = "platform.oki-toki.net/edge-tenant"
 NUMBER = re.compile(r"\+[1-9][0-9]{1,14}")

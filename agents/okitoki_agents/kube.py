@@ -1,4 +1,4 @@
-"""The Kubernetes API as this agent needs it: list, watch and patch over aiohttp, with the pod's service account.
+"""The Kubernetes API as the agents need it: list, watch and patch over aiohttp, with the pod's service account.
 
 A `Reflector` keeps the objects of one collection and calls back on change. It never gives up and never empties what it
 holds because of an error: an API server that is gone leaves the last answer in force (list and watch semantics:
@@ -113,16 +113,29 @@ class ApiClient:
                     raise ApiError(event["object"].get("code", 500), event["object"].get("message", "watch failed"))
                 on_event(event["type"], event["object"])
 
-    async def merge_patch(self, path: str, patch: Object) -> None:
-        """JSON merge patch (RFC 7386) of the object at `path`. Raises ApiError, ClientError, OSError."""
+    async def get(self, path: str, seconds: float = REQUEST_SECONDS) -> Object:
+        """The object at `path`, as the store has it now. Raises ApiError, ClientError, TimeoutError, OSError."""
+        async with self._request("GET", path, timeout=aiohttp.ClientTimeout(total=seconds)) as response:
+            await _raise_for_status(response)
+            document: Object = await response.json()
+        return document
+
+    async def merge_patch(self, path: str, patch: Object, seconds: float = REQUEST_SECONDS) -> Object:
+        """JSON merge patch (RFC 7386) of the object at `path`; returns it as it is then.
+
+        With `metadata.resourceVersion` in the patch it is a compare-and-set: ApiError 409 when the object has changed.
+        Raises ApiError, ClientError, TimeoutError, OSError.
+        """
         async with self._request(
             "PATCH",
             path,
             data=json.dumps(patch),
             headers={"Content-Type": "application/merge-patch+json"},
-            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=seconds),
         ) as response:
             await _raise_for_status(response)
+            document: Object = await response.json()
+        return document
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from okitoki_agents.edge.agent import kube
-from okitoki_agents.edge.agent.kube import ApiClient, ApiError, Object, Reflector
+from okitoki_agents import kube
+from okitoki_agents.kube import ApiClient, ApiError, Object, Reflector
 
 PATH = "/api/v1/namespaces/x/secrets"
 
