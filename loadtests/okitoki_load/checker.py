@@ -34,6 +34,8 @@ class Verdict:
     duplicates: list[str] = field(default_factory=list)
     altered: list[str] = field(default_factory=list)
     inversions: list[str] = field(default_factory=list)
+    out_of_order: list[str] = field(default_factory=list)
+    order_checked: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -42,7 +44,10 @@ class Verdict:
 def check(operations: Sequence[Operation], stored: Sequence[Mapping[str, Any]]) -> Verdict:
     """Compare a run's operations with the run's stored records, as read after healing, newest first.
 
-    A record is JSON as the API returns it: `id` is the idempotency key, `note` the writer's own reference.
+    A record is JSON as the API returns it: `id` is the idempotency key, `note` the writer's own reference, `recordedAt`
+    when the server first stored it. `inversions` are records in a wrong place of the list, `out_of_order` those that
+    were stored before one that their writer had acknowledged before it began them; `order_checked` says for how many
+    operations that could be told.
     """
     attempted = {operation.id: operation for operation in operations}
     count = Counter(str(record["id"]) for record in stored)
@@ -52,7 +57,8 @@ def check(operations: Sequence[Operation], stored: Sequence[Mapping[str, Any]]) 
     duplicates = sorted({key for key, times in count.items() if times > 1} | _twice_by_note(stored))
     altered = _altered(attempted, stored)
     inversions = _inversions(stored)
-    bad = bool(lost or phantom or duplicates or altered or inversions)
+    out_of_order, order_checked = _out_of_order(operations, stored)
+    bad = bool(lost or phantom or duplicates or altered or inversions or out_of_order)
     state = INVALID if bad else VALID if by_outcome[OK] else UNDECIDED
     return Verdict(
         state=state,
@@ -67,6 +73,8 @@ def check(operations: Sequence[Operation], stored: Sequence[Mapping[str, Any]]) 
         duplicates=duplicates,
         altered=altered,
         inversions=inversions,
+        out_of_order=out_of_order,
+        order_checked=order_checked,
     )
 
 
@@ -112,3 +120,35 @@ def _inversions(stored: Sequence[Mapping[str, Any]]) -> list[str]:
         if datetime.fromisoformat(str(newer["startedAt"])) < datetime.fromisoformat(str(older["startedAt"])):
             found.append(str(newer["id"]))
     return found
+
+
+def _out_of_order(operations: Sequence[Operation], stored: Sequence[Mapping[str, Any]]) -> tuple[list[str], int]:
+    """Operations stored before an earlier one of their writer, and how many could be checked.
+
+    An operation may begin only after its intended start, so one that ended before that start is certainly the earlier.
+    Operations that overlap have no order.
+    """
+    recorded = {
+        str(record["id"]): datetime.fromisoformat(str(record["recordedAt"]))
+        for record in stored
+        if record.get("recordedAt")
+    }
+    writers: dict[str, list[Operation]] = {}
+    for operation in operations:
+        if operation.id in recorded:
+            writers.setdefault(operation.writer, []).append(operation)
+    found, checked = [], 0
+    for mine in writers.values():
+        acknowledged = [(op.finished, recorded[op.id]) for op in mine if op.outcome == OK and op.finished is not None]
+        acknowledged.sort(key=lambda pair: pair[0], reverse=True)
+        latest: datetime | None = None
+        for operation in sorted(mine, key=lambda op: op.due):
+            while acknowledged and acknowledged[-1][0] < operation.due:
+                _, time = acknowledged.pop()
+                latest = time if latest is None else max(latest, time)
+            if latest is None:
+                continue
+            checked += 1
+            if recorded[operation.id] < latest:
+                found.append(operation.id)
+    return found, checked

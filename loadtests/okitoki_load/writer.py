@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import uuid
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any, Protocol
 
 import aiohttp
 
-from okitoki_load.ledger import FAIL, OK, UNKNOWN, Clock, Ledger, Operation
+from okitoki_load.attempts import DEADLINE_SECONDS, Attempt, Course, judge_answer
+from okitoki_load.ledger import FAIL, UNKNOWN, Clock, Ledger, Operation
+from okitoki_load.operations import Operations
 from okitoki_load.recorder import Schedule
 
-# docs/interfaces.md: client 12 s > HAProxy 10 s > app 8 s > one database attempt 1.5 s.
-DEADLINE_SECONDS = 12.0
-FIRST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 1.0
 # Operations that may be open at once; far more than an outage within the deadline piles up.
 OPEN_OPERATIONS = 1000
 # Requests under way at once. Without a bound, a server that is slow for a moment gets a storm of TLS handshakes and
 # repeated requests on top (HAProxy and the app repeat too), and with 32 two busy cores never came out of it again. A
 # quiet platform needs one or two. Those that wait for their turn keep their deadline.
 REQUESTS_AT_ONCE = 8
-
-# Answers that say "not now" rather than "no".
-TRY_AGAIN = frozenset({408, 421, 425, 429})
-# The app's own word that a 503 did nothing (docs/interfaces.md).
-NOTHING_DONE = frozenset({"database_unavailable", "overloaded"})
 
 
 class Sender(Protocol):
@@ -37,31 +27,6 @@ class Sender(Protocol):
     async def request(
         self, method: str, path: str, *, body: Any, headers: dict[str, str], limit: float
     ) -> tuple[int, Any]: ...
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What one attempt means: it happened, it certainly did not, or nobody knows; and whether to try again."""
-
-    outcome: str
-    detail: str
-    again: bool
-
-
-def judge_answer(status: int, body: Any, key: str) -> Attempt:
-    """What an answer means for the operation."""
-    if status in {200, 201}:
-        if isinstance(body, dict) and body.get("id") == key:
-            return Attempt(OK, str(status), again=False)
-        return Attempt(UNKNOWN, f"{status} for another record", again=False)
-    code = (body.get("error") or {}).get("code") if isinstance(body, dict) else None
-    if status == 503 and code in NOTHING_DONE:
-        return Attempt(FAIL, f"503 {code}", again=True)
-    if status in TRY_AGAIN:
-        return Attempt(FAIL, str(status), again=True)
-    if 400 <= status < 500:
-        return Attempt(FAIL, str(status), again=False)
-    return Attempt(UNKNOWN, str(status), again=True)
 
 
 def judge_error(error: Exception) -> Attempt:
@@ -83,14 +48,10 @@ class Writer:
         self.missed = 0
         self._sender = sender
         self._ledger = ledger
-        self._run = run
-        self._name = name
-        self._number = number
+        self._operations = Operations(run=run, name=name, number=number, seed=seed)
         self._clock = clock
         self._deadline = deadline
-        self._random = random.Random(f"{seed}/{run}/{name}")
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sequence = 0
         self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def write(self, schedule: Schedule, stop: asyncio.Event, seconds: float | None = None) -> None:
@@ -99,47 +60,25 @@ class Writer:
             if len(self._tasks) >= OPEN_OPERATIONS:
                 self.missed += 1
                 continue
-            task = asyncio.create_task(self._one(self._next(due)))
+            task = asyncio.create_task(self._one(self._operations.write(due)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         await asyncio.gather(*self._tasks)
 
-    def _next(self, due: float) -> Operation:
-        self._sequence += 1
-        key = uuid.UUID(int=self._random.getrandbits(128), version=4)
-        begun = datetime.fromtimestamp(due, UTC)
-        body = {
-            "direction": "out",
-            "number": self._number,
-            "caller": self._number,
-            "startedAt": begun.isoformat(timespec="milliseconds"),
-            "endedAt": begun.isoformat(timespec="milliseconds"),
-            "endReason": "test",
-            "note": f"{self._run}/{self._name}/{self._sequence}",
-        }
-        return Operation(str(key), self._name, self._sequence, body, due)
-
     async def _one(self, operation: Operation) -> None:
         await self._ledger.intend(operation)
-        begun = self._clock.now()
-        outcome, detail, attempts, possible = FAIL, "never sent", 0, False
-        pause = FIRST_PAUSE_SECONDS
-        while (remaining := begun + self._deadline - self._clock.now()) > 0:
-            attempts += 1
-            attempt = await self._attempt(operation, remaining)
-            detail = attempt.detail
-            possible = possible or attempt.outcome == UNKNOWN
-            if attempt.outcome == OK:
-                outcome = OK
+        course = Course(self._clock.now(), self._deadline, self._operations.random.uniform)
+        while (remaining := course.remaining(self._clock.now())) > 0:
+            pause = course.take(await self._attempt(operation, remaining))
+            if pause is None:
                 break
-            # One attempt that may have taken effect makes every later refusal ambiguous.
-            outcome = UNKNOWN if possible else FAIL
-            if not attempt.again:
-                break
-            await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-        concluded = replace(operation, outcome=outcome, finished=self._clock.now(), attempts=attempts, detail=detail)
-        await self._ledger.conclude(concluded)
+            await asyncio.sleep(pause)
+        await self._ledger.conclude(
+            replace(
+                operation, outcome=course.outcome, finished=self._clock.now(), attempts=course.attempts,
+                detail=course.detail,
+            )
+        )  # fmt: skip
 
     async def _attempt(self, operation: Operation, remaining: float) -> Attempt:
         headers = {"Idempotency-Key": operation.id}

@@ -108,6 +108,7 @@ def write_failures(name: str, found: Mapping[str, Any]) -> list[str]:
         "duplicates": "writes were stored twice",
         "altered": "records were altered",
         "inversions": "records are listed out of order",
+        "out_of_order": "writes were stored before one that was acknowledged before they began",
     }
     failures = [f"{name}: {len(found[key])} {text}" for key, text in words.items() if found[key]]
     if found["state"] == checker.UNDECIDED:

@@ -80,6 +80,34 @@ def test_a_list_out_of_order_is_caught() -> None:
     assert (verdict.state, verdict.inversions) == (INVALID, ["id-2"])
 
 
+def recorded(operations: list[Operation], at: dict[int, float]) -> list[dict[str, Any]]:
+    """The same list, with the second at which the server stored each."""
+    return [
+        {**record, "recordedAt": f"2026-03-01T12:00:{at[int(record['id'].removeprefix('id-'))]:06.3f}Z"}
+        for record in stored(operations)
+    ]
+
+
+def test_what_was_stored_in_the_order_of_acknowledgement_is_valid() -> None:
+    verdict = check(FIVE, recorded(FIVE, {index: index + 0.05 for index in range(5)}))
+    assert (verdict.state, verdict.order_checked) == (VALID, 4)
+
+
+def test_a_write_stored_before_one_that_was_acknowledged_before_it_began_is_caught() -> None:
+    times = {0: 0.05, 1: 1.05, 2: 3.5, 3: 3.05, 4: 4.05}  # the third is acknowledged at 2.1, the fourth begins at 3
+    verdict = check(FIVE, recorded(FIVE, times))
+    assert (verdict.state, verdict.out_of_order) == (INVALID, ["id-3"])
+
+
+def test_writes_that_overlap_and_those_of_other_writers_have_no_order() -> None:
+    swapped = {0: 4.0, 1: 3.0, 2: 2.0, 3: 1.0, 4: 0.0}
+    overlapping = [replace(op, finished=10.0) for op in FIVE]
+    assert check(overlapping, recorded(overlapping, swapped)).state == VALID
+    strangers = [replace(op, writer=f"w{op.sequence}") for op in FIVE]
+    verdict = check(strangers, recorded(strangers, swapped))
+    assert (verdict.state, verdict.order_checked) == (VALID, 0)
+
+
 @pytest.mark.parametrize("present", [True, False])
 def test_unknown_may_be_stored_or_not_and_is_counted_apart(present: bool) -> None:
     operations = [*FIVE[:4], replace(FIVE[4], outcome=UNKNOWN)]

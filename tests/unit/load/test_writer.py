@@ -13,11 +13,12 @@ from aiohttp import web
 from unit.load.doubles import HOST, KEY, Store, certificate
 
 from okitoki_load import checker, ledger
+from okitoki_load.attempts import judge_answer
 from okitoki_load.client import Api, ApiError
 from okitoki_load.ledger import FAIL, OK, UNKNOWN, Clock, Operation
 from okitoki_load.provision import provision
 from okitoki_load.recorder import Schedule
-from okitoki_load.writer import Writer, judge_answer
+from okitoki_load.writer import Writer
 
 SINCE = "2026-01-01T00:00:00Z"
 Fault = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse | None]]
