@@ -195,15 +195,15 @@ class Node:
     def send(self, name: str, number: signal.Signals) -> None:
         self.run("kill", f"-{int(number)}", str(self.pid(name)))
         if number == signal.SIGCONT:
-            self._wake()
+            self.wake()
 
     def everything(self, number: signal.Signals) -> None:
         """A signal to every process of the pod at the same moment; pid 1 of a namespace is spared."""
         self.run("kill", f"-{int(number)}", "--", "-1", check=False)
         if number == signal.SIGCONT:
-            self._wake()
+            self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """nsenter stops itself when its child is stopped, and nobody else would wake it."""
         for entered in self._entered.values():
             entered.send_signal(signal.SIGCONT)
@@ -227,7 +227,7 @@ class Node:
     def revive(self) -> None:
         """Start the pod anew if it was killed, and let go on what was stopped."""
         if self._init is not None and self._init.poll() is None:
-            self._wake()
+            self.wake()
         else:
             self.start()
 

@@ -36,11 +36,11 @@ sys.exit(0 if asyncio.run(publish(routes)) else "Kamailio does not answer")
 
 
 class Phones:
-    """`count` calls that last until `finish`, each to an agent of its own."""
+    """`count` calls that last until `finish`, each to an agent of its own; `spare` agents beside them."""
 
-    def __init__(self, lab: Lab, out: Path, count: int) -> None:
+    def __init__(self, lab: Lab, out: Path, count: int, spare: int = 2) -> None:
         self.lab, self.out, self.count = lab, out, count
-        self.agents = [f"{1001 + index}" for index in range(count + 2)]
+        self.agents = [f"{1001 + index}" for index in range(count + spare)]
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def publish(self) -> None:
