@@ -13,7 +13,7 @@ class ChaosError(Exception):
 
 
 class Cluster(Protocol):
-    """A kind cluster: kubectl on a fixed context, and commands on its nodes."""
+    """A kind cluster: kubectl on a fixed context, commands on its nodes, and the Docker daemon that runs them."""
 
     @property
     def context(self) -> str: ...
@@ -22,10 +22,14 @@ class Cluster(Protocol):
 
     def on_node(self, node: str, *command: str) -> str: ...
 
+    def docker(self, *arguments: str) -> str: ...
+
+    def apply(self, verb: str, manifest: Mapping[str, Any]) -> str: ...
+
 
 @dataclass(frozen=True)
 class Pod:
-    """What faults and recoveries look at."""
+    """What faults and recoveries look at. `containers` are the ids of those that run, `container_names` their names."""
 
     namespace: str
     name: str
@@ -34,6 +38,8 @@ class Pod:
     ready: bool
     deleting: bool
     containers: tuple[str, ...] = ()
+    container_names: tuple[str, ...] = ()
+    address: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -43,7 +49,7 @@ class Pod:
         metadata, status = obj["metadata"], obj.get("status", {})
         conditions = {one["type"]: one["status"] for one in status.get("conditions", [])}
         running = [
-            one["containerID"].partition("://")[2]
+            one
             for one in status.get("containerStatuses", [])
             if one.get("containerID") and "running" in one.get("state", {})
         ]
@@ -54,7 +60,9 @@ class Pod:
             node=obj["spec"].get("nodeName", ""),
             ready=conditions.get("Ready") == "True",
             deleting="deletionTimestamp" in metadata,
-            containers=tuple(running),
+            containers=tuple(one["containerID"].partition("://")[2] for one in running),
+            container_names=tuple(one.get("name", "") for one in running),
+            address=status.get("podIP", ""),
             labels=metadata.get("labels", {}),
             annotations=metadata.get("annotations", {}),
         )

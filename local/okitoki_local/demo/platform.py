@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from okitoki_chaos.cluster import Pod, pods
+from okitoki_chaos.cluster import Cluster, Pod, pods
+from okitoki_chaos.whole import APP, EDGE, POSTGRES, holder_of_sip, primary
 from okitoki_local.demo.layout import TenantPlan
 from okitoki_local.environment import PACKAGE_ROOT, Environment
 from okitoki_local.system import LocalClusterError
@@ -22,9 +23,6 @@ READ_ATTEMPTS = 4
 READ_SECONDS = 30.0
 SYSTEM_NAMESPACE = "okitoki-system"
 OPERATOR_IMAGES = ("operator", "app", "postgres", "edge")
-EDGE_STATUS = "platform.oki-toki.net/edge-status"
-HOLDS_SIP = "platform.oki-toki.net/holds-sip"
-POSTGRES, APP, EDGE = (f"app.kubernetes.io/name={name}" for name in ("postgres", "app", "edge"))
 
 
 class KindCluster:
@@ -50,6 +48,12 @@ class KindCluster:
 
     def on_node(self, node: str, *command: str) -> str:
         return self._env.docker("exec", node, *command)
+
+    def docker(self, *arguments: str) -> str:
+        return self._env.docker(*arguments)
+
+    def apply(self, verb: str, manifest: Mapping[str, Any]) -> str:
+        return self._env.kubectl(verb, "-f", "-", stdin=json.dumps(manifest))
 
 
 def image_references(env: Environment) -> dict[str, str]:
@@ -112,7 +116,7 @@ class Target:
     namespace: str
     selector: str
     count: int
-    find: Callable[[KindCluster], Pod]
+    find: Callable[[Cluster], Pod]
 
     @property
     def others(self) -> int:
@@ -137,72 +141,6 @@ def targets(objects: Sequence[Mapping[str, Any]], tenants: Sequence[TenantPlan])
         ),
         Target("voice edge with the SIP address", edge, EDGE, 2, lambda cluster: holder_of_sip(cluster, edge)),
     ]  # fmt: skip
-
-
-def leader_name(cluster: KindCluster, namespace: str) -> str:
-    """Patroni's word on which member leads."""
-    found = json.loads(cluster.kubectl("get", "configmap", "postgres-leader", "-n", namespace, "-o", "json"))
-    return str(found["metadata"].get("annotations", {}).get("leader", ""))
-
-
-def primary(cluster: KindCluster, namespace: str) -> Pod:
-    leader = leader_name(cluster, namespace)
-    for pod in pods(cluster, namespace, POSTGRES):
-        if pod.name == leader:
-            return pod
-    raise LocalClusterError(f"{namespace}: the leader is {leader or 'nobody'}, and no such pod is there")
-
-
-def holder_of_sip(cluster: KindCluster, namespace: str) -> Pod:
-    holding = [pod for pod in pods(cluster, namespace, EDGE) if pod.labels.get(HOLDS_SIP) == "true"]
-    if len(holding) != 1:
-        raise LocalClusterError(f"{namespace}: {len(holding)} edge pods say that they hold the SIP address, not one")
-    return holding[0]
-
-
-def edge_faults(found: Sequence[Pod], wanted: int = 2) -> list[str]:
-    """Why a region's edge is not whole: pods missing, an address nowhere or twice, calls unprotected. Pure."""
-    faults: list[str] = []
-    holders: dict[str, list[str]] = {name: [] for name in ("sip", "https", "media-1", "media-2")}
-    good = [pod for pod in found if pod.ready and not pod.deleting]
-    if len(good) != wanted:
-        faults.append(f"{len(good)} of {wanted} edge pods are ready")
-    for pod in good:
-        try:
-            status = json.loads(pod.annotations.get(EDGE_STATUS, "{}"))
-        except json.JSONDecodeError:
-            status = {}
-        if status.get("protected") is not True:
-            faults.append(f"{pod.name} does not say that its calls are protected")
-        for name in status.get("holds", []):
-            holders.setdefault(name, []).append(pod.name)
-    faults += [
-        f"address {name} is held by {', '.join(who) or 'nobody'}" for name, who in holders.items() if len(who) != 1
-    ]
-    return faults
-
-
-def database_faults(found: Sequence[Pod], leader: str, wanted: int) -> list[str]:
-    """Why a tenant's database is not whole. Pure."""
-    good = {pod.name for pod in found if pod.ready and not pod.deleting}
-    faults = [] if len(good) == wanted else [f"{len(good)} of {wanted} database members are ready"]
-    if leader not in good:
-        faults.append(f"the leader {leader or 'nobody'} is not a ready member")
-    return faults
-
-
-def platform_faults(cluster: KindCluster, objects: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why the platform is not whole, as its servers themselves say; empty when it is."""
-    faults: list[str] = []
-    for obj in objects:
-        name = obj["metadata"]["name"]
-        if obj["kind"] == "VoiceRegion":
-            faults += edge_faults(pods(cluster, f"okitoki-region-{name}", EDGE))
-        elif obj["kind"] == "Tenant":
-            namespace, wanted = f"tenant-{name}", obj["spec"]["database"]["instances"]
-            found = pods(cluster, namespace, POSTGRES)
-            faults += [f"{name}: {fault}" for fault in database_faults(found, leader_name(cluster, namespace), wanted)]
-    return faults
 
 
 def report_folder() -> Path:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from okitoki_chaos.cluster import ChaosError
-from okitoki_chaos.faults import Killed, kill_server, wait_replaced
+from okitoki_chaos.driver import KindDriver
+from okitoki_chaos.faults.pods import Killed, kill_server, wait_replaced
 from okitoki_chaos.timeline import Timeline
-from okitoki_local.demo.platform import KindCluster, Target, platform_faults
+from okitoki_chaos.whole import platform_faults
+from okitoki_local.demo.platform import KindCluster, Target
 from okitoki_local.demo.traffic import Traffic
 from okitoki_local.demo.verdict import FaultOutcome
 from okitoki_local.demo.waiting import HEARTBEAT_SECONDS, Watcher
@@ -53,7 +55,7 @@ class Scenario:
         try:
             pod = target.find(self._cluster)
             killed = kill_server(
-                self._cluster, pod, self._timeline, selector=target.selector, others_ready=target.others
+                KindDriver(self._cluster), pod, self._timeline, selector=target.selector, others_ready=target.others
             )
             say(f"    {pod.title} on {pod.node}: {len(killed.pids)} process trees killed and gone")
             replaced_at = wait_replaced(

@@ -1,157 +1,164 @@
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.chaos.fakes import Platform, world_of
 
-from okitoki_chaos.cluster import ChaosError, Pod, pods, require_local
-from okitoki_chaos.faults import KILL_SCRIPT, Killed, kill_server, replaced, wait_replaced
-from okitoki_chaos.timeline import Timeline
+from okitoki_chaos import faults
+from okitoki_chaos.cluster import ChaosError
+from okitoki_chaos.driver import NotPossible
+from okitoki_chaos.steps import Plan, plan_of
 
-SELECTOR = "app.kubernetes.io/name=app"
-
-
-def pod_object(name: str, uid: str, *, ready: bool = True, deleting: bool = False) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"namespace": "tenant-acme", "name": name, "uid": uid}
-    if deleting:
-        metadata["deletionTimestamp"] = "2026-03-01T12:00:00Z"
-    return {
-        "metadata": metadata,
-        "spec": {"nodeName": "okitoki-worker"},
-        "status": {
-            "conditions": [{"type": "Ready", "status": str(ready)}],
-            "containerStatuses": [
-                {"containerID": f"containerd://c-{uid}", "state": {"running": {}}},
-                {"containerID": "containerd://ended", "state": {"terminated": {}}},
-            ],
-        },
-    }
+LISTED = "101 5000 1 /usr/bin/python3 /usr/bin/patroni /etc/x\n102 5001 0 /usr/bin/python3 /usr/bin/patroni /etc/x\n"
 
 
-class FakeCluster:
-    """A cluster of one node, whose containers' processes are `process`."""
-
-    def __init__(self, objects: list[dict[str, Any]], process: int = 4242, context: str = "kind-okitoki") -> None:
-        self.context = context
-        self.objects = objects
-        self.process = process
-        self.provider = "kind://docker/okitoki/okitoki-worker"
-        self.deleted: list[str] = []
-        self.after_delete: Callable[[], None] = lambda: None
-        self.killed: list[str] = []
-
-    def kubectl(self, *arguments: str) -> str:
-        if arguments[:2] == ("get", "nodes"):
-            return json.dumps({"items": [{"metadata": {"name": "n"}, "spec": {"providerID": self.provider}}]})
-        if arguments[:2] == ("get", "pods"):
-            return json.dumps({"items": self.objects})
-        assert arguments[:2] == ("delete", "pod")
-        self.deleted.append(arguments[4])
-        assert {"--force", "--grace-period=0"} <= set(arguments)
-        self.after_delete()
-        return ""
-
-    def on_node(self, node: str, *command: str) -> str:
-        assert node == "okitoki-worker"
-        if command[:2] == ("crictl", "pods"):
-            return "sandbox\n"
-        if command[0] == "crictl":
-            return json.dumps({"info": {"pid": self.process}})
-        self.killed = list(command[4:])
-        return "100.5\n100.7\n"
+def planned(platform: Platform, fault: str, target: str, **parameters: Any) -> Plan:
+    wanted = [{"fault": fault, "target": target, "parameters": parameters}]
+    return faults.plan(world_of(platform), wanted, "acme", "kyiv")
 
 
-def test_only_the_named_kind_cluster_is_accepted() -> None:
-    cluster = FakeCluster([])
-    require_local(cluster, "okitoki")
-    with pytest.raises(ChaosError, match="kube context is 'kind-okitoki'"):
-        require_local(cluster, "other")
-    with pytest.raises(ChaosError, match="'production'"):
-        require_local(FakeCluster([], context="production"), "okitoki")
-    cluster.provider = "aws:///eu-central-1/i-1"
-    with pytest.raises(ChaosError, match="aws"):
-        require_local(cluster, "okitoki")
+def commands(plan: Plan) -> str:
+    return "\n".join(" ".join((*step.where, *step.arguments)) for step in plan.inject)
 
 
-def test_a_pod_is_killed_then_deleted_and_the_timeline_says_so(tmp_path: Path) -> None:
-    cluster = FakeCluster([pod_object("app-a", "1"), pod_object("app-b", "2")])
-    timeline = Timeline(tmp_path / "t.jsonl")
-    killed = kill_server(
-        cluster, pods(cluster, "tenant-acme", SELECTOR)[0], timeline, selector=SELECTOR, others_ready=1
-    )
-    assert (killed.at, killed.gone_at, killed.pids) == (100.5, 100.7, (4242, 4242))
-    assert cluster.killed == ["4242", "4242"]
-    assert cluster.deleted == ["app-a"]
-    lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["killing", "killed"]
+def test_the_reaper_is_spared_when_a_server_is_killed_by_name() -> None:
+    platform = Platform()
+    platform.answer(" list ", LISTED)
+    plan = planned(platform, "process-kill", "primary", process="patroni")
+    assert plan.inject[0].arguments[-1] == "102"
+    assert plan.bit[0].step.arguments[-1] == "102:5001"
 
 
-def test_the_last_ready_one_is_not_killed(tmp_path: Path) -> None:
-    cluster = FakeCluster([pod_object("app-a", "1"), pod_object("app-b", "2", ready=False)])
-    with pytest.raises(ChaosError, match="0 others are ready, 1 are needed"):
-        kill_server(
-            cluster, pods(cluster, "tenant-acme", SELECTOR)[0], Timeline(tmp_path / "t"), selector=SELECTOR,
-            others_ready=1,
-        )  # fmt: skip
-    assert cluster.killed == []
-    assert cluster.deleted == []
+def test_a_server_that_does_not_run_is_no_target() -> None:
+    platform = Platform()
+    platform.answer(" list ", "")
+    with pytest.raises(ChaosError, match="runs no process that matches"):
+        planned(platform, "process-kill", "primary", process="postmaster")
 
 
-def test_a_pod_without_a_process_is_no_target(tmp_path: Path) -> None:
-    cluster = FakeCluster([pod_object("app-a", "1"), pod_object("app-b", "2")], process=0)
-    with pytest.raises(ChaosError, match="nothing to kill"):
-        kill_server(
-            cluster, pods(cluster, "tenant-acme", SELECTOR)[0], Timeline(tmp_path / "t"), selector=SELECTOR,
-            others_ready=1,
-        )  # fmt: skip
+def test_what_is_frozen_is_thawed_by_the_same_words() -> None:
+    platform = Platform()
+    platform.answer(" list ", LISTED)
+    plan = planned(platform, "freeze", "app")
+    assert plan.inject[0].arguments[4:6] == ("STOP", ".")
+    assert plan.undo[0].arguments[4:6] == ("CONT", ".")
+    assert plan.inject[0].arguments[5:] == plan.undo[0].arguments[5:]
 
 
-KILLED = Killed(Pod("tenant-acme", "app-a", "1", "n", ready=True, deleting=False), (1,), 0.0, 0.0)
+def test_a_frozen_servers_states_decide_whether_it_bit_and_healed() -> None:
+    platform = Platform()
+    platform.answer(" list ", LISTED)
+    plan = planned(platform, "freeze", "app")
+    import re
+
+    def holds(pattern: str, states: str) -> bool:
+        return re.search(pattern, states) is not None
+
+    bit, healed = plan.bit[0].pattern, plan.healed[0].pattern
+    assert [holds(bit, states) for states in ("TTT", "TST", "S", "none")] == [True, False, False, False]
+    assert [holds(healed, states) for states in ("SSR", "none", "TS", "T")] == [True, True, False, False]
 
 
-@pytest.mark.parametrize(
-    ("objects", "whole"),
-    [
-        ([pod_object("app-b", "2"), pod_object("app-c", "3")], True),
-        ([pod_object("app-b", "2")], False),
-        ([pod_object("app-b", "2"), pod_object("app-c", "3", ready=False)], False),
-        ([pod_object("app-b", "2"), pod_object("app-a", "1")], False),
-        ([pod_object("app-b", "2"), pod_object("app-c", "3"), pod_object("app-d", "4", deleting=True)], False),
-    ],
-)
-def test_a_server_is_back_only_when_all_are_ready_and_it_is_another(objects: list[Any], whole: bool) -> None:
-    assert replaced([Pod.of(one) for one in objects], KILLED, 2) is whole
+def test_a_node_that_was_killed_comes_back_under_its_address() -> None:
+    platform = Platform()
+    world = world_of(platform)
+    plan = planned(platform, "node-kill", "node-of:primary")
+    for step in plan.inject:
+        world.driver.run(step)
+    assert platform.states["node-a"] == "exited"
+    for step in plan.undo:
+        world.driver.run(step)
+    assert platform.states["node-a"] == "running"
+    assert "docker network connect --ip 198.18.1.6 okitoki-okitoki node-a" in platform.log
 
 
-def test_waiting_ends_with_the_state_and_reports_the_way_there(tmp_path: Path) -> None:
-    cluster = FakeCluster([pod_object("app-b", "2"), pod_object("app-a", "1")])
-    seen: list[str] = []
-
-    def progress(state: str) -> None:
-        seen.append(state)
-        cluster.objects = [pod_object("app-b", "2"), pod_object("app-a", "3")]
-
-    wait_replaced(
-        cluster, KILLED, Timeline(tmp_path / "t"), selector=SELECTOR, count=2, limit=5, progress=progress, interval=0.01
-    )
-    assert seen == ["app-a still the killed one, app-b ready", "app-a ready, app-b ready"]
+def test_a_node_that_runs_keeps_its_network_when_it_is_started_again() -> None:
+    platform = Platform()
+    plan = planned(platform, "node-kill", "node-of:primary")
+    world_of(platform).driver.run(plan.undo[0])
+    assert not [line for line in platform.log if "disconnect" in line]
 
 
-def test_a_server_that_does_not_come_back_is_an_error_with_its_state(tmp_path: Path) -> None:
-    cluster = FakeCluster([pod_object("app-b", "2")])
-    with pytest.raises(ChaosError, match="not replaced within 0 s: app-b ready"):
-        wait_replaced(cluster, KILLED, Timeline(tmp_path / "t"), selector=SELECTOR, count=2, limit=0.05, interval=0.01)
+def test_all_lose_power_at_once_and_the_control_plane_comes_first() -> None:
+    plan = planned(Platform(), "node-kill", "all-nodes")
+    assert plan.inject[0].where == ("node-a", "node-b", "okitoki-control-plane")
+    assert [step.where[0] for step in plan.undo] == ["okitoki-control-plane", "node-a", "node-b"]
 
 
-def test_the_script_kills_for_real_and_waits_until_it_is_gone() -> None:
-    victim = subprocess.Popen(["sleep", "60"])
-    done = subprocess.run(
-        ["bash", "-c", KILL_SCRIPT, "kill", str(victim.pid)], capture_output=True, text=True, check=True
-    )
-    begun, gone = map(float, done.stdout.split())
-    assert 0 <= gone - begun < 5
-    assert victim.wait() == -9
+def test_a_cut_has_the_wanted_direction_and_counts_what_it_drops() -> None:
+    both = commands(planned(Platform(), "network-cut", "node-of:primary"))
+    assert 'iifname "eth0" counter drop' in both
+    assert 'oifname "eth0" counter drop' in both
+    out = commands(planned(Platform(), "network-cut", "node-of:primary", direction="out"))
+    assert "iifname" not in out
+    assert "chain output" in out  # ARP too
+    with pytest.raises(ChaosError, match="must be in, out or both"):
+        planned(Platform(), "network-cut", "node-of:primary", direction="up")
+
+
+def test_a_partition_names_pods_and_their_services_on_the_other_side() -> None:
+    platform = Platform()
+    services = '{"items": [{"metadata": {"name": "postgres-1"}, "spec": {"clusterIP": "198.19.200.1"}}]}'
+    platform.answer("get services", services)
+    text = commands(planned(platform, "partition", "primary", peers=["standbys"], direction="out"))
+    addresses = [item["status"]["podIP"] for item in platform.pods[1:3]]
+    assert all(address in text for address in [*addresses, "198.19.200.1"])
+    assert platform.pods[0]["status"]["podIP"] not in text
+    assert "saddr" not in text
+
+
+def test_a_kernel_without_netem_is_reported_and_nothing_is_done() -> None:
+    platform = Platform()
+    platform.answer("netem", "!Error: Specified qdisc kind is unknown.")
+    with pytest.raises(NotPossible, match="kernel has no netem"):
+        planned(platform, "delay", "primary")
+
+
+def test_a_clock_and_a_shared_disk_are_reported_as_not_possible() -> None:
+    platform = Platform()
+    platform.answer(" list ", LISTED)
+    platform.answer("stat -c %d", "66\n66\n")
+    for fault in ("clock-step", "disk-full"):
+        with pytest.raises(NotPossible, match="not possible with the driver kind"):
+            planned(platform, fault, "primary")
+
+
+def test_two_at_once_are_injected_in_order_and_undone_the_other_way_round() -> None:
+    wanted = [
+        {"fault": "node-pause", "target": "control-plane"},
+        {"fault": "node-pause", "target": "node-of:standby"},
+    ]
+    plan = faults.plan(world_of(Platform()), wanted, "acme", "kyiv")
+    assert plan.inject[0].where == ("okitoki-control-plane",)
+    assert plan.undo[-1].where == ("okitoki-control-plane",)
+    assert "okitoki-system" in plan.namespaces
+
+
+def test_an_unknown_fault_or_target_is_told() -> None:
+    with pytest.raises(ChaosError, match="no such fault; there are"):
+        planned(Platform(), "meteor", "primary")
+    with pytest.raises(ChaosError, match="no such target"):
+        planned(Platform(), "node-pause", "moon")
+
+
+def test_targets_are_found_by_what_they_do_now() -> None:
+    platform = Platform()
+    world = world_of(platform)
+    assert world.target("primary", "acme", "kyiv").pod.name == "postgres-0"
+    platform.leader = "postgres-2"
+    assert world.target("primary", "acme", "kyiv").pod.name == "postgres-2"
+    assert {one.name for one in world.target("standbys", "acme", "kyiv").pods} == {"postgres-0", "postgres-1"}
+    assert world.target("edge-sip", "acme", "kyiv").pod.name == "edge-0"
+    assert world.target("edge-other", "acme", "kyiv").pod.name == "edge-1"
+    assert world.target("operator-leader", "acme", "kyiv").pod.name == "operator-1"
+    assert world.target("node-of:primary", "acme", "kyiv").node == "node-a"
+
+
+def test_a_plan_survives_the_disk() -> None:
+    platform = Platform()
+    platform.answer(" list ", LISTED)
+    import json
+
+    plan = planned(platform, "freeze", "primary", process="patroni")
+    assert plan_of(json.loads(json.dumps(plan.as_json()))) == plan

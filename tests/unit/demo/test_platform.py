@@ -9,15 +9,9 @@ from typing import Any, cast
 import pytest
 
 from okitoki_chaos.cluster import Pod
+from okitoki_chaos.whole import EDGE_STATUS, database_faults, edge_faults
 from okitoki_local.demo.layout import load_manifests, tenants_of
-from okitoki_local.demo.platform import (
-    EDGE_STATUS,
-    KindCluster,
-    database_faults,
-    edge_faults,
-    image_references,
-    targets,
-)
+from okitoki_local.demo.platform import KindCluster, image_references, targets
 from okitoki_local.environment import Environment
 from okitoki_local.system import LocalClusterError
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from okitoki_chaos.cluster import ChaosError, Pod
-from okitoki_chaos.faults import Killed
+from okitoki_chaos.faults.pods import Killed
 from okitoki_chaos.timeline import Timeline
 from okitoki_local.demo import scenario as module
 from okitoki_local.demo.platform import KindCluster, Target

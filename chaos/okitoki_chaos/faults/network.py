@@ -1,0 +1,236 @@
+"""Faults of the network: cut, partitioned (one way or both), lossy, slow, late.
+
+Rules live in an nftables table of their own in the network namespace of the target (a pod's, or a node's). Its counters
+prove that the fault bit: packets were really dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from okitoki_chaos.cluster import ChaosError, Pod
+from okitoki_chaos.driver import NotPossible
+from okitoki_chaos.faults.base import Fault, Parameters, first_process
+from okitoki_chaos.steps import Check, Plan, Step
+from okitoki_chaos.world import Target, World
+
+TABLE = "okitoki-drill"
+IN, OUT = "in", "out"
+API_PORT = 6443
+DEVICE = "eth0"
+
+# Early enough that nothing else has answered, and before addresses are translated.
+CHAIN = "type filter hook {hook} priority -450; policy accept;"
+HOOKS = {IN: ("prerouting", "input"), OUT: ("output", "postrouting")}
+
+
+class Place:
+    """A network namespace: a node's, or a pod's on its node."""
+
+    def __init__(self, node: str, pid: int | None = None) -> None:
+        self.node = node
+        self._enter = ("nsenter", "-t", str(pid), "-n") if pid else ()
+
+    def step(self, *command: str, words: str = "") -> Step:
+        return Step("node", (*self._enter, *command), (self.node,), words)
+
+
+def place(world: World, target: Target) -> Place:
+    """Where the target's traffic passes."""
+    if target.nodes:
+        return Place(target.node)
+    pod = target.pod
+    return Place(pod.node, first_process(world, pod))
+
+
+def directions(parameters: Parameters) -> tuple[str, ...]:
+    """`direction`: `in`, `out` or `both` (as the target sees it)."""
+    wanted = str(parameters.get("direction", "both"))
+    if wanted not in {IN, OUT, "both"}:
+        raise ChaosError(f"direction {wanted!r}: must be in, out or both")
+    return (IN, OUT) if wanted == "both" else (wanted,)
+
+
+def rules_plan(world: World, target: Target, fault: str, rules: Sequence[tuple[str, str]], arp: Sequence[str]) -> Plan:
+    """A table with rules (hook, rule); ARP is dropped in the directions `arp`."""
+    where = place(world, target)
+    hooks = list(dict.fromkeys(hook for hook, _ in rules))
+    lines = [f"table inet {TABLE} {{"]
+    for hook in hooks:
+        mine = " ".join(f"{rule};" for at, rule in rules if at == hook)
+        lines.append(f" chain {hook} {{ {CHAIN.format(hook=hook)} {mine} }}")
+    lines.append("}")
+    lines += [f"table arp {TABLE} {{"] if arp else []
+    for way in arp:
+        hook = "input" if way == IN else "output"
+        lines.append(f" chain {hook} {{ type filter hook {hook} priority -450; policy accept; counter drop; }}")
+    lines += ["}"] if arp else []
+    remove = f"nft delete table inet {TABLE}; nft delete table arp {TABLE}; true"
+    listing = where.step("nft", "list", "tables")
+    return Plan(
+        fault,
+        target.title,
+        inject=(where.step("nft", "\n".join(lines), words=f"nft rules: {'; '.join(rule for _, rule in rules)}"),),
+        bit=(
+            Check(
+                "packets were dropped",
+                where.step("nft", "list", "table", "inet", TABLE),
+                r"packets [1-9][0-9]* bytes [0-9]+ drop",
+                15,
+            ),
+        ),
+        undo=(where.step("bash", "-c", remove, words="the rules removed"),),
+        healed=(Check("the rules are gone", listing, rf"^(?![\s\S]*{TABLE})"),),
+        namespaces=_namespaces(world, target),
+        nodes=target.nodes,
+        facts={"node": where.node, "rules": [rule for _, rule in rules]},
+    )
+
+
+def _namespaces(world: World, target: Target) -> tuple[str, ...]:
+    return tuple({pod.namespace for pod in target.pods}) or world.namespaces_on(target.nodes)
+
+
+def plan_cut(world: World, target: Target, parameters: Parameters) -> Plan:
+    """A node's or pod's network cut, in one direction or both. The node lives on, and its pods reach each other."""
+    ways = directions(parameters)
+    device = str(parameters.get("device", DEVICE))
+    rules = []
+    if IN in ways:
+        rules.append(("prerouting", f'iifname "{device}" counter drop'))
+    if OUT in ways:
+        rules.append(("postrouting", f'oifname "{device}" counter drop'))
+    return rules_plan(world, target, "network-cut", rules, ways)
+
+
+def peers_of(world: World, target: Target, parameters: Parameters) -> list[str]:
+    """Addresses of the other side of a partition: of `peers` (targets), and of the Services that lead to them alone."""
+    tenant, region = str(parameters["tenant"]), str(parameters["region"])
+    found: list[str] = []
+    for expression in parameters["peers"]:
+        if expression == "api-server":
+            found += api_addresses(world)
+            continue
+        other = world.target(expression, tenant, region)
+        found += [pod.address for pod in other.pods]
+        found += service_addresses(world, other.pods)
+        found += [node_address(world, node) for node in other.nodes]
+    own = {pod.address for pod in target.pods}
+    chosen = [one for one in dict.fromkeys(found) if one and one not in own]
+    if not chosen:
+        raise ChaosError(f"a partition of {target.title} from nobody")
+    return chosen
+
+
+def api_addresses(world: World) -> list[str]:
+    service = world.cluster.kubectl(
+        "get", "service", "kubernetes", "-n", "default", "-o", "jsonpath={.spec.clusterIP}"
+    ).strip()
+    return [service, *(node_address(world, node) for node in world.control_plane())]
+
+
+def node_address(world: World, node: str) -> str:
+    path = "jsonpath={.status.addresses[?(@.type=='InternalIP')].address}"
+    return world.cluster.kubectl("get", "node", node, "-o", path).strip()
+
+
+def service_addresses(world: World, pods: Sequence[Pod]) -> list[str]:
+    """Addresses of the Services that are named after a pod: a connection out of a pod goes to those."""
+    found = []
+    for namespace in {pod.namespace for pod in pods}:
+        names = {pod.name for pod in pods if pod.namespace == namespace}
+        items = json.loads(world.cluster.kubectl("get", "services", "-n", namespace, "-o", "json"))["items"]
+        found += [
+            item["spec"]["clusterIP"]
+            for item in items
+            if item["metadata"]["name"] in names and item["spec"].get("clusterIP") not in {None, "None"}
+        ]
+    return found
+
+
+def plan_partition(world: World, target: Target, parameters: Parameters) -> Plan:
+    """The target and `peers` no longer hear each other (or one no longer hears the other: `direction`)."""
+    ways = directions(parameters)
+    addresses = ", ".join(peers_of(world, target, parameters))
+    rules = []
+    for hook in HOOKS[IN] if IN in ways else ():
+        rules.append((hook, f"ip saddr {{ {addresses} }} counter drop"))
+    for hook in HOOKS[OUT] if OUT in ways else ():
+        rules.append((hook, f"ip daddr {{ {addresses} }} counter drop"))
+    return rules_plan(world, target, "partition", rules, ())
+
+
+def plan_loss(world: World, target: Target, parameters: Parameters) -> Plan:
+    """A share of the packets lost, at random, in one direction or both; loopback is spared."""
+    percent = int(parameters.get("percent", 10))
+    if not 1 <= percent <= 99:
+        raise ChaosError(f"a loss of {percent} %: must be 1 to 99")
+    ways = directions(parameters)
+    rule = f"numgen random mod 100 < {percent} counter drop"
+    rules = [("prerouting", f'iifname != "lo" {rule}')] if IN in ways else []
+    rules += [("postrouting", f'oifname != "lo" {rule}')] if OUT in ways else []
+    return rules_plan(world, target, "packet-loss", rules, ())
+
+
+def _queue_plan(world: World, target: Target, fault: str, discipline: Sequence[str]) -> Plan:
+    """A queueing discipline on the target's device."""
+    where = place(world, target)
+    show = where.step("tc", "-s", "qdisc", "show", "dev", DEVICE)
+    kind = discipline[0]
+    return Plan(
+        fault,
+        target.title,
+        inject=(where.step("tc", "qdisc", "replace", "dev", DEVICE, "root", *discipline),),
+        bit=(Check(f"packets went through {kind}", show, rf"qdisc {kind} [\s\S]*Sent [1-9][0-9]* bytes", 15),),
+        undo=(where.step("tc", "qdisc", "del", "dev", DEVICE, "root"),),
+        healed=(Check(f"{kind} is gone", show, rf"^(?![\s\S]*qdisc {kind})"),),
+        namespaces=_namespaces(world, target),
+        nodes=target.nodes,
+        facts={"discipline": " ".join(discipline), "node": where.node},
+    )
+
+
+def require_discipline(world: World, node: str, discipline: Sequence[str]) -> None:
+    """Try it where it hurts nobody: in a network namespace that ends with the command."""
+    trial = ("unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", *discipline)
+    try:
+        world.cluster.on_node(node, *trial)
+    except Exception as error:
+        if "Specified qdisc" in str(error) or "Unknown" in str(error):
+            raise NotPossible(f"not possible here: the node's kernel has no {discipline[0]}") from error
+        raise
+
+
+def plan_slow(world: World, target: Target, parameters: Parameters) -> Plan:
+    """A link of `kilobits` per second out of the target."""
+    rate = int(parameters.get("kilobits", 512))
+    discipline = ("tbf", "rate", f"{rate}kbit", "burst", "16kb", "latency", "400ms")
+    require_discipline(world, target.pods[0].node if target.pods else target.node, discipline)
+    return _queue_plan(world, target, "slow-link", discipline)
+
+
+def plan_delay(world: World, target: Target, parameters: Parameters) -> Plan:
+    """Every packet out of the target `milliseconds` later."""
+    discipline = ("netem", "delay", f"{int(parameters.get('milliseconds', 200))}ms")
+    require_discipline(world, target.pods[0].node if target.pods else target.node, discipline)
+    return _queue_plan(world, target, "delay", discipline)
+
+
+def plan_mute(world: World, target: Target, parameters: Parameters) -> Plan:
+    """Audio (UDP of the region's media ports) no longer leaves an edge node in one direction: a control."""
+    region = next(obj for obj in world.objects if obj["kind"] == "VoiceRegion")
+    ports = region["spec"]["media"]["portRange"]
+    to = str(parameters["to"])
+    rule = f"ip daddr {to} udp sport {ports['from']}-{ports['to']} counter drop"
+    return rules_plan(world, target, "mute", [("output", rule)], ())
+
+
+FAULTS = (
+    Fault("network-cut", "a node's or pod's network cut, both ways or one way", plan_cut),
+    Fault("partition", "two sets of servers no longer hear each other, both ways or one way", plan_partition),
+    Fault("packet-loss", "a share of the packets lost", plan_loss),
+    Fault("slow-link", "a link of few kilobits per second", plan_slow),
+    Fault("delay", "packets out of a target later", plan_delay),
+    Fault("mute", "audio away in one direction (a control: it must be caught)", plan_mute),
+)

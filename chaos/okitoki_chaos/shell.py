@@ -1,0 +1,60 @@
+"""The cluster by its command-line tools, as the drill's container has them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from okitoki_chaos.cluster import ChaosError
+
+COMMAND_SECONDS = 60.0
+NODE_SECONDS = 300.0
+REQUEST_SECONDS = 15
+
+
+class ShellCluster:
+    """kubectl (KUBECONFIG) and docker (DOCKER_HOST), on one named context."""
+
+    def __init__(self, context: str) -> None:
+        self.context = context
+
+    @classmethod
+    def of_environment(cls) -> ShellCluster:
+        """The kind cluster OKITOKI_CLUSTER (default okitoki)."""
+        return cls(f"kind-{os.environ.get('OKITOKI_CLUSTER', 'okitoki')}")
+
+    def kubectl(self, *arguments: str) -> str:
+        """Its output; a silent API server is an error after some seconds. Raises ChaosError."""
+        given = next((one for one in arguments if one.startswith("--timeout=")), None)
+        if given is not None:  # a command that waits by itself
+            limit = float(given.removeprefix("--timeout=").removesuffix("s")) + COMMAND_SECONDS
+            return run(["kubectl", "--context", self.context, *arguments], limit)
+        return run(["kubectl", "--context", self.context, f"--request-timeout={REQUEST_SECONDS}s", *arguments])
+
+    def apply(self, verb: str, manifest: Mapping[str, Any]) -> str:
+        """`kubectl create`, `apply` … with a manifest."""
+        command = ["kubectl", "--context", self.context, f"--request-timeout={REQUEST_SECONDS}s", verb, "-f", "-"]
+        return run(command, stdin=json.dumps(manifest))
+
+    def docker(self, *arguments: str) -> str:
+        return run(["docker", *arguments])
+
+    def on_node(self, node: str, *command: str) -> str:
+        return run(["docker", "exec", node, *command], NODE_SECONDS)
+
+
+def run(command: Sequence[str], limit: float = COMMAND_SECONDS, stdin: str = "") -> str:
+    """Run a tool; raises ChaosError with what it printed when it fails, hangs or is not there."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit, input=stdin)
+    except subprocess.TimeoutExpired as error:
+        raise ChaosError(f"`{' '.join(command)[:200]}` did not end within {limit:.0f} s") from error
+    except FileNotFoundError as error:
+        raise ChaosError(f"{command[0]} is not installed") from error
+    if done.returncode != 0:
+        words = (done.stdout + done.stderr).strip()[-1000:]
+        raise ChaosError(f"`{' '.join(command)[:200]}` ended with code {done.returncode}: {words}")
+    return done.stdout

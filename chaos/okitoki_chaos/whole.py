@@ -1,0 +1,117 @@
+"""When the platform is whole, as its servers themselves say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from okitoki_chaos.cluster import ChaosError, Cluster, Pod, pods
+
+EDGE_STATUS = "platform.oki-toki.net/edge-status"
+HOLDS_SIP = "platform.oki-toki.net/holds-sip"
+POSTGRES, APP, EDGE = (f"app.kubernetes.io/name={name}" for name in ("postgres", "app", "edge"))
+ADDRESSES = ("sip", "https", "media-1", "media-2")
+
+
+def leader_name(cluster: Cluster, namespace: str) -> str:
+    """Patroni's word on which member leads."""
+    found = json.loads(cluster.kubectl("get", "configmap", "postgres-leader", "-n", namespace, "-o", "json"))
+    return str(found["metadata"].get("annotations", {}).get("leader", ""))
+
+
+def primary(cluster: Cluster, namespace: str) -> Pod:
+    """The pod of the leader; raises ChaosError when there is none."""
+    leader = leader_name(cluster, namespace)
+    for pod in pods(cluster, namespace, POSTGRES):
+        if pod.name == leader:
+            return pod
+    raise ChaosError(f"{namespace}: the leader is {leader or 'nobody'}, and no such pod is there")
+
+
+def holder_of_sip(cluster: Cluster, namespace: str) -> Pod:
+    """The edge pod with the SIP address; raises ChaosError unless exactly one says so."""
+    holding = [pod for pod in pods(cluster, namespace, EDGE) if pod.labels.get(HOLDS_SIP) == "true"]
+    if len(holding) != 1:
+        raise ChaosError(f"{namespace}: {len(holding)} edge pods say that they hold the SIP address, not one")
+    return holding[0]
+
+
+def holders(found: Sequence[Pod]) -> dict[str, list[str]]:
+    """Address -> the ready pods that say that they hold it. Pure."""
+    by_address: dict[str, list[str]] = {name: [] for name in ADDRESSES}
+    for pod in found:
+        for name in edge_status(pod).get("holds", []):
+            by_address.setdefault(name, []).append(pod.name)
+    return by_address
+
+
+def edge_status(pod: Pod) -> dict[str, Any]:
+    """What an edge pod says of itself; empty when that cannot be read."""
+    try:
+        status: dict[str, Any] = json.loads(pod.annotations.get(EDGE_STATUS, "{}"))
+    except json.JSONDecodeError:
+        return {}
+    return status
+
+
+def edge_faults(found: Sequence[Pod], wanted: int = 2) -> list[str]:
+    """Why a region's edge is not whole: pods missing, an address nowhere or twice, calls unprotected. Pure."""
+    faults: list[str] = []
+    good = [pod for pod in found if pod.ready and not pod.deleting]
+    if len(good) != wanted:
+        faults.append(f"{len(good)} of {wanted} edge pods are ready")
+    for pod in good:
+        if edge_status(pod).get("protected") is not True:
+            faults.append(f"{pod.name} does not say that its calls are protected")
+    faults += [
+        f"address {name} is held by {', '.join(who) or 'nobody'}"
+        for name, who in holders(good).items()
+        if len(who) != 1
+    ]
+    return faults
+
+
+def database_faults(found: Sequence[Pod], leader: str, wanted: int) -> list[str]:
+    """Why a tenant's database is not whole. Pure."""
+    good = {pod.name for pod in found if pod.ready and not pod.deleting}
+    faults = [] if len(good) == wanted else [f"{len(good)} of {wanted} database members are ready"]
+    if leader not in good:
+        faults.append(f"the leader {leader or 'nobody'} is not a ready member")
+    return faults
+
+
+def synchronous_faults(sync: Mapping[str, Any], leader: str, wanted: int) -> list[str]:
+    """Which standbys a primary does not count on, by the annotations of Patroni's `postgres-sync`. Pure."""
+    standbys = [name for name in str(sync.get("sync_standby") or "").split(",") if name]
+    if sync.get("leader") != leader:
+        return [f"synchronous replication is that of {sync.get('leader') or 'nobody'}, not of the leader {leader}"]
+    return [] if len(standbys) >= wanted - 1 else [f"{len(standbys)} of {wanted - 1} standbys are in the quorum"]
+
+
+def platform_faults(cluster: Cluster, objects: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why the platform is not whole, as its servers themselves say; empty when it is."""
+    faults: list[str] = []
+    for obj in objects:
+        name = obj["metadata"]["name"]
+        if obj["kind"] == "VoiceRegion":
+            faults += edge_faults(pods(cluster, f"okitoki-region-{name}", EDGE))
+        elif obj["kind"] == "Tenant":
+            namespace, wanted = f"tenant-{name}", obj["spec"]["database"]["instances"]
+            found = pods(cluster, namespace, POSTGRES)
+            faults += [f"{name}: {fault}" for fault in database_faults(found, leader_name(cluster, namespace), wanted)]
+    return faults
+
+
+def quorum_faults(cluster: Cluster, objects: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Tenants whose primary would not find every standby in its quorum, so that one more loss could stop writes."""
+    faults: list[str] = []
+    for obj in objects:
+        if obj["kind"] != "Tenant":
+            continue
+        namespace = f"tenant-{obj['metadata']['name']}"
+        sync = json.loads(cluster.kubectl("get", "configmap", "postgres-sync", "-n", namespace, "-o", "json"))
+        annotations = sync["metadata"].get("annotations", {})
+        found = synchronous_faults(annotations, leader_name(cluster, namespace), obj["spec"]["database"]["instances"])
+        faults += [f"{obj['metadata']['name']}: {fault}" for fault in found]
+    return faults

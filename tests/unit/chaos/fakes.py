@@ -1,0 +1,159 @@
+"""A platform in memory: one tenant, one region, an operator, on a kind cluster of two nodes."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from okitoki_chaos.cluster import ChaosError
+from okitoki_chaos.driver import KindDriver
+from okitoki_chaos.world import World
+
+Objects = list[dict[str, Any]]
+TENANT = {"kind": "Tenant", "metadata": {"name": "acme"}, "spec": {"database": {"instances": 3}}}
+REGION = {
+    "kind": "VoiceRegion",
+    "metadata": {"name": "kyiv"},
+    "spec": {"media": {"portRange": {"from": 30000, "to": 30999}}},
+}
+HOLDS = {"edge-0": ["sip", "https", "media-1"], "edge-1": ["media-2"]}
+
+
+def pod(namespace: str, name: str, app: str, container: str, node: str, **more: Any) -> dict[str, Any]:
+    """A pod as the API has it."""
+    metadata = {"namespace": namespace, "name": name, "uid": f"uid-{name}", "labels": {"app.kubernetes.io/name": app}}
+    metadata["labels"] |= more.get("labels", {})
+    metadata["annotations"] = more.get("annotations", {})
+    return {
+        "metadata": metadata,
+        "spec": {"nodeName": node},
+        "status": {
+            "podIP": more.get("address", f"198.19.0.{sum(map(ord, name)) % 250}"),
+            "conditions": [{"type": "Ready", "status": str(more.get("ready", True))}],
+            "containerStatuses": [{"name": container, "containerID": f"containerd://{name}", "state": {"running": {}}}],
+        },
+    }
+
+
+def edge(name: str, node: str) -> dict[str, Any]:
+    status = json.dumps({"holds": HOLDS[name], "protected": True})
+    labels = {"platform.oki-toki.net/holds-sip": str("sip" in HOLDS[name]).lower()}
+    return pod(
+        "okitoki-region-kyiv", name, "edge", "guard", node, labels=labels,
+        annotations={"platform.oki-toki.net/edge-status": status},
+    )  # fmt: skip
+
+
+class Platform:
+    """Answers kubectl, docker and the nodes; `answer` overrides by the words of a command, and `log` has them all."""
+
+    def __init__(self) -> None:
+        self.context = "kind-okitoki"
+        self.log: list[str] = []
+        self.answers: list[tuple[str, str | Callable[[], str]]] = []
+        self.states = {"node-a": "running", "node-b": "running", "okitoki-control-plane": "running"}
+        self.leader = "postgres-0"
+        self.sync = {"leader": "postgres-0", "sync_standby": "postgres-1,postgres-2"}
+        self.consent = True
+        self.lease: dict[str, Any] | None = None
+        self.pods = [
+            *(pod("tenant-acme", f"postgres-{n}", "postgres", "postgres", f"node-{'aba'[n]}") for n in range(3)),
+            *(pod("tenant-acme", f"app-{n}", "app", "app", f"node-{'ab'[n]}") for n in range(2)),
+            *(edge(f"edge-{n}", f"node-{'ab'[n]}") for n in range(2)),
+            *(pod("okitoki-system", f"operator-{n}", "operator", "operator", f"node-{'ab'[n]}") for n in range(2)),
+        ]
+
+    def answer(self, words: str, text: str | Callable[[], str]) -> None:
+        """From now on a command that contains these words is answered so; an answer beginning with `!` is an error."""
+        self.answers.insert(0, (words, text))
+
+    def _overridden(self, line: str) -> str | None:
+        self.log.append(line)
+        for words, text in self.answers:
+            if words in line:
+                output = text() if callable(text) else text
+                if output.startswith("!"):
+                    raise ChaosError(output[1:])
+                return output
+        return None
+
+    def kubectl(self, *arguments: str) -> str:
+        given = self._overridden("kubectl " + " ".join(arguments))
+        if given is not None:
+            return given
+        if arguments[0] != "get":
+            return ""
+        return self._get(arguments[1], arguments)
+
+    def _get(self, what: str, arguments: tuple[str, ...]) -> str:
+        labels = {"platform.oki-toki.net/chaos": "allowed"} if self.consent else {}
+        if what == "pods":
+            return json.dumps({"items": self._pods(arguments)})
+        if what == "nodes":
+            names = [name for name in self.states if "-l" not in arguments or "control" in name]
+            return json.dumps({"items": [{"metadata": {"name": name}} for name in names]})
+        if what == "namespaces":
+            names = sorted({item["metadata"]["namespace"] for item in self.pods})
+            return json.dumps({"items": [{"metadata": {"name": name, "labels": labels}} for name in names]})
+        if what == "configmap":
+            annotations = {"leader": self.leader} if arguments[2] == "postgres-leader" else self.sync
+            return json.dumps({"metadata": {"annotations": annotations}})
+        if what == "lease" and arguments[2] == "okitoki-operator":
+            return json.dumps({"spec": {"holderIdentity": "operator-1_x"}})
+        if what == "lease":
+            return json.dumps(self.lease) if self.lease else ""
+        if "tenants" in what:
+            return json.dumps({"items": [TENANT, REGION]})
+        return "{}"
+
+    def _pods(self, arguments: tuple[str, ...]) -> Objects:
+        found = self.pods
+        if "-n" in arguments:
+            namespace = arguments[arguments.index("-n") + 1]
+            found = [item for item in found if item["metadata"]["namespace"] == namespace]
+        selector = arguments[arguments.index("-l") + 1] if "-l" in arguments else ""
+        name, _, value = selector.partition("=")
+        if name == "app.kubernetes.io/name":
+            found = [item for item in found if item["metadata"]["labels"][name] == value]
+        return found
+
+    def on_node(self, node: str, *command: str) -> str:
+        given = self._overridden(f"{node}: " + " ".join(command))
+        if self.states.get(node) != "running":
+            raise ChaosError(f"{node} is {self.states.get(node)}")
+        if given is not None:
+            return given
+        if command[:2] == ("crictl", "pods"):
+            return "sandbox\n"
+        if command[0] == "crictl":
+            return json.dumps({"info": {"pid": 4242}})
+        return ""
+
+    def docker(self, *arguments: str) -> str:
+        given = self._overridden("docker " + " ".join(arguments))
+        if given is not None:
+            return given
+        verb, names = arguments[0], [one for one in arguments[1:] if one in self.states]
+        if verb == "inspect" and "Networks" in arguments[2]:
+            return json.dumps({"okitoki-okitoki": {"IPAddress": "198.18.1.6"}})
+        if verb == "inspect":
+            return "".join(f"{self.states[name]}\n" for name in names)
+        becomes = {"pause": "paused", "unpause": "running", "kill": "exited", "start": "running"}
+        for name in names if verb in becomes else ():
+            if verb == "unpause" and self.states[name] != "paused":
+                raise ChaosError(f"{name} is not paused")
+            self.states[name] = becomes[verb]
+        return ""
+
+    def apply(self, verb: str, manifest: Mapping[str, Any]) -> str:
+        self._overridden(f"{verb} {manifest['kind']}")
+        if self.lease is not None:
+            raise ChaosError("already exists")
+        self.lease = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "1"}}
+        return ""
+
+
+def world_of(platform: Platform, seed: int = 1) -> World:
+    return World(KindDriver(platform), [TENANT, REGION], random.Random(seed))
