@@ -1,7 +1,9 @@
-"""`python -m okitoki_load write|verify|records|provision --config FILE --out DIR`.
+"""`python -m okitoki_load write|verify|check|records|provision --config FILE --out DIR`.
 
-`write` follows its schedule until SIGTERM, then waits for what is in flight. `verify` exits with 0 when valid, 1 when
-not, 3 when undecided. All commands exit with 2 on a bad configuration.
+`write` follows its schedule until SIGTERM, then waits for what is in flight. `verify` compares one writer's ledger with
+what is stored; `check` judges a whole run of Locust's users, by the run.json and the ledgers that it left in DIR. Both
+exit with 0 when valid, 1 when not, 3 when undecided. All commands exit with 2 on a bad configuration, 4 when the API
+gives no answer.
 """
 
 from __future__ import annotations
@@ -13,17 +15,19 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from okitoki_load import checker, ledger
+from okitoki_load import checker, ledger, report
+from okitoki_load.attempts import DEADLINE_SECONDS
 from okitoki_load.client import Api, ApiError
 from okitoki_load.provision import provision
 from okitoki_load.recorder import Schedule
-from okitoki_load.writer import DEADLINE_SECONDS, Writer
+from okitoki_load.writer import Writer
 
 EXIT_CODES = {checker.VALID: 0, checker.INVALID: 1, checker.UNDECIDED: 3}
 
@@ -34,12 +38,16 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Config:
-    """One tenant, one run. `key` is an API key of the tenant."""
+    """One tenant, one run. `key` is an API key of the tenant, or `key_file` names a file that holds it.
+
+    Without `ca`, a file of certificates, the system's are trusted.
+    """
 
     address: str
     host: str
-    ca: str
-    key: str = field(repr=False)
+    ca: str = ""
+    key: str = field(default="", repr=False)
+    key_file: str = ""
     port: int = 443
     run: str = ""
     writer: str = "writer-1"
@@ -53,6 +61,8 @@ class Config:
     queues: dict[str, list[str]] = field(default_factory=dict)
     call_ids: list[str] = field(default_factory=list)
     patience: float = 0.0
+    workers: list[int] = field(default_factory=list)
+    context: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path, needed: tuple[str, ...]) -> Config:
@@ -65,13 +75,19 @@ class Config:
         known = cls.__dataclass_fields__
         if unknown := sorted(set(values) - set(known)):
             raise ConfigError(f"{path}: {unknown[0]}: unknown field; known are {', '.join(sorted(known))}")
-        for name in ("address", "host", "ca", "key", *needed):
+        key = "key_file" if "key_file" in values else "key"
+        for name in ("address", "host", key, *needed):
             if not values.get(name):
                 raise ConfigError(f"{path}: {name}: missing or empty")
         return cls(**values)
 
     def api(self) -> Api:
-        return Api(address=self.address, host=self.host, port=self.port, ca=Path(self.ca), key=self.key)
+        try:
+            key = self.key or Path(self.key_file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"key_file: {self.key_file}: {error.strerror}") from error
+        ca = Path(self.ca) if self.ca else None
+        return Api(address=self.address, host=self.host, port=self.port, ca=ca, key=key)
 
 
 async def write(config: Config, out: Path) -> int:
@@ -107,16 +123,47 @@ async def records(config: Config, out: Path) -> int:
 
     The edge delivers the records of calls after their end: `call_ids` are waited for, `patience` seconds at most.
     """
-    deadline = time.monotonic() + config.patience
-    while True:
-        found = await fetch(config)
-        missing = set(config.call_ids) - {record.get("callId") for record in found}
-        if not missing or time.monotonic() >= deadline:
-            break
-        await asyncio.sleep(1.0)
+    found = await fetch_with(config, config.call_ids)
     save(out / "records.json", found)
     print(f"{len(found)} records", flush=True)
     return 0
+
+
+async def fetch_with(config: Config, call_ids: Iterable[str]) -> list[dict[str, Any]]:
+    """The records, once those of all these calls are among them, or when the patience is over.
+
+    Raises ApiError, aiohttp.ClientError or TimeoutError when the API gives no answer until then.
+    """
+    deadline = time.monotonic() + config.patience
+    while True:
+        try:
+            found = await fetch(config)
+        except (ApiError, aiohttp.ClientError, TimeoutError):
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            missing = set(call_ids) - {record.get("callId") for record in found}
+            if not missing or time.monotonic() >= deadline:
+                return found
+        await asyncio.sleep(1.0)
+
+
+async def check(config: Config, out: Path) -> int:
+    """Judge a run, into report.json: its ledgers together against what the API returns now."""
+    paths = sorted(out.glob("ledger-*.jsonl"))  # noqa: ASYNC240 (nothing else runs in this loop yet)
+    if not paths:
+        raise ConfigError(f"{out}: has no ledger of the run")
+    notes = ledger.read_notes(paths, *ledger.NOTES)
+    legs = [note["record"] for note in notes if note["type"] == "leg"]
+    answered = {leg["callId"] for leg in legs if leg["role"] == "carrier" and leg["establishedAt"] is not None}
+    evidence = report.Evidence(
+        config.run, ledger.read(paths), notes, await fetch_with(config, answered),
+        report.troubles_of(notes, config.workers), config.context,
+    )  # fmt: skip
+    found = report.report(evidence)
+    save(out / "report.json", found)
+    print("\n".join(report.lines(found)), flush=True)
+    return EXIT_CODES[found["state"]]
 
 
 async def verify(config: Config, out: Path) -> int:
@@ -154,6 +201,7 @@ def save(path: Path, value: Any, mode: int = 0o644) -> None:
 
 COMMANDS = {
     "write": (write, ("run", "writer", "number")),
+    "check": (check, ("run", "since", "workers")),
     "verify": (verify, ("run", "since", "ledgers")),
     "records": (records, ("since",)),
     "provision": (provide, ("queues",)),

@@ -99,9 +99,14 @@ def _altered(attempted: Mapping[str, Operation], stored: Sequence[Mapping[str, A
         operation = attempted.get(str(record["id"]))
         if operation is None:
             continue
-        if any(not _same(record.get(name), value) for name, value in operation.body.items()):
+        if differs(operation, record):
             found.append(operation.id)
     return found
+
+
+def differs(operation: Operation, record: Mapping[str, Any]) -> bool:
+    """Whether a stored record says something else than was sent."""
+    return any(not _same(record.get(name), value) for name, value in operation.body.items())
 
 
 def _same(stored: Any, sent: Any) -> bool:

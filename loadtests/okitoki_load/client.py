@@ -69,7 +69,7 @@ def open_socket(address: Any) -> socket.socket:
 class Api:
     """One tenant's API as one client sees it. Use it as an asynchronous context."""
 
-    def __init__(self, *, address: str, host: str, port: int, ca: Path, key: str) -> None:
+    def __init__(self, *, address: str, host: str, port: int, ca: Path | None, key: str) -> None:
         self._base = f"https://{host}" if port == 443 else f"https://{host}:{port}"
         self._address = address
         self._ca = ca
@@ -79,7 +79,7 @@ class Api:
     async def __aenter__(self) -> Api:
         connector = aiohttp.TCPConnector(
             resolver=OneAddress(self._address),
-            ssl=ssl.create_default_context(cafile=str(self._ca)),
+            ssl=ssl.create_default_context(cafile=str(self._ca) if self._ca else None),
             socket_factory=open_socket,
             limit=0,
         )

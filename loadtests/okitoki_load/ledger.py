@@ -20,8 +20,9 @@ OK, FAIL, UNKNOWN = "ok", "fail", "unknown"
 WRITE, CALL = "write", "call"
 
 # `run`: who writes this ledger; `request`: one exchange; `missed`: a start that was due and not made; `stall`: the
-# client itself did not get on; `leg`: one side of a call; `registration`; `end`: the client has said all it knows.
-NOTES = frozenset({"run", "request", "missed", "stall", "leg", "registration", "end"})
+# client itself did not get on; `violation`: an answer that contradicts an acknowledgement; `leg`: one side of a call;
+# `registration`: a phone's; `end`: the client has said all it knows.
+NOTES = frozenset({"run", "request", "missed", "stall", "violation", "leg", "registration", "end"})
 
 
 class Clock:

@@ -11,10 +11,11 @@ from okitoki_load.ledger import Operation
 
 
 class Operations:
-    """Makes one writer's operations. The same seed, run and name give the same keys."""
+    """Makes one writer's operations. The same seed, run and name give the same keys; `random` is for all else."""
 
     def __init__(self, *, run: str, name: str, number: str, seed: int = 1) -> None:
-        self.random = random.Random(f"{seed}/{run}/{name}")
+        self.random = random.Random(f"{seed}/{run}/{name}/moments")
+        self._keys = random.Random(f"{seed}/{run}/{name}")
         self.name = name
         self._run = run
         self._number = number
@@ -42,4 +43,4 @@ class Operations:
 
     def _next(self) -> tuple[str, int]:
         self._sequence += 1
-        return str(uuid.UUID(int=self.random.getrandbits(128), version=4)), self._sequence
+        return str(uuid.UUID(int=self._keys.getrandbits(128), version=4)), self._sequence

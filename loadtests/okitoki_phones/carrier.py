@@ -32,13 +32,17 @@ PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Plan:
-    """One call to be made: `talk` None means until the end; `callee_ends` means that the agent hangs up."""
+    """One call to be made: `talk` None means until the end; `callee_ends` means that the agent hangs up.
+
+    `reference` is whoever asked for the call's own name of it; it is in the call's record and goes nowhere else.
+    """
 
     kind: str
     number: str
     tenant: str
     talk: float | None = None
     callee_ends: bool = False
+    reference: str | None = None
 
 
 def short_plans(stream: ShortCalls, generator: random.Random) -> Iterator[Plan]:
@@ -125,8 +129,9 @@ class Carrier:
         """Make one call from INVITE to its record."""
         call_id = new_call_id(self.endpoint.address[0])
         record = LegRecord(
-            "carrier", call_id, self.config.caller, plan.number, plan.tenant, kind=plan.kind, attempted_at=time.time()
-        )
+            "carrier", call_id, self.config.caller, plan.number, plan.tenant, kind=plan.kind, attempted_at=time.time(),
+            reference=plan.reference,
+        )  # fmt: skip
         media = MediaSession(self.endpoint.address[0], call_id, "caller", "callee")
         self.active += 1
         try:

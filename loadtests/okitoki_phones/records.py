@@ -35,6 +35,7 @@ class LegRecord:
     media_address: str | None = None
     # The tag of the phone that answers: tells the phones of a call that was hunted or forked apart.
     callee_tag: str | None = None
+    reference: str | None = None
     notes: list[str] = field(default_factory=list)
     audio: dict[str, Any] | None = None
 

@@ -74,13 +74,23 @@ class Store:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         found = sorted(
-            (one for one in self.records if one["startedAt"] >= request.query["from"]),
+            (one for one in self.records if one["startedAt"] >= request.query["from"] and self.matches(one, request)),
             key=lambda one: (one["startedAt"], one["id"]),
             reverse=True,
         )
         begin, size = int(request.query.get("cursor", "0")), 7
         following = str(begin + size) if begin + size < len(found) else None
         return web.json_response({"items": found[begin : begin + size], "next": following})
+
+    @staticmethod
+    def matches(record: dict[str, Any], request: web.Request) -> bool:
+        return request.query.get("number") in {None, record.get("number")}
+
+    async def get_one(self, request: web.Request) -> web.StreamResponse:
+        found = next((one for one in self.records if one["id"] == request.match_info["id"]), None)
+        if found is None:
+            return web.json_response({"error": {"code": "not_found", "message": "no"}}, status=404)
+        return web.json_response(found)
 
     async def post_agent(self, request: web.Request) -> web.StreamResponse:
         username = (await request.json())["username"]
@@ -100,6 +110,7 @@ class Store:
         app = web.Application()
         app.router.add_post("/v1/call-records", self.post)
         app.router.add_get("/v1/call-records", self.get)
+        app.router.add_get("/v1/call-records/{id}", self.get_one)
         app.router.add_post("/v1/agents", self.post_agent)
         app.router.add_post("/v1/agents/{username}/sip-secret", self.post_secret)
         app.router.add_put("/v1/queues/{name}", self.put_queue)

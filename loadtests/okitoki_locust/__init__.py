@@ -1,0 +1,1 @@
+"""Locust users for any installation: Locust drives and shows, the ledger of `okitoki_load` judges."""
