@@ -9,7 +9,7 @@ from typing import Any
 
 from okitoki_chaos.cluster import ChaosError, Cluster
 from okitoki_chaos.steps import Plan
-from okitoki_chaos.whole import platform_faults, quorum_faults
+from okitoki_chaos.whole import platform_faults
 from okitoki_chaos.world import RESOURCES, SYSTEM_NAMESPACE, World
 
 CONSENT = "platform.oki-toki.net/chaos"
@@ -47,7 +47,7 @@ def require(world: World, plan: Plan) -> None:
     """Raise Refused unless everybody concerned agreed and the quorum is healthy."""
     namespaces = json.loads(world.cluster.kubectl("get", "namespaces", "-o", "json"))["items"]
     resources = json.loads(world.cluster.kubectl("get", RESOURCES, "-o", "json"))["items"]
-    faults = [*platform_faults(world.cluster, world.objects), *quorum_faults(world.cluster, world.objects)]
+    faults = platform_faults(world.cluster, world.objects)
     if why := refusal(plan, consenting(namespaces, resources), faults):
         raise Refused(f"refusing {plan.fault} on {plan.target}: {why}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from okitoki_chaos.cluster import ChaosError, Cluster, Pod, pods
@@ -11,6 +12,10 @@ from okitoki_chaos.cluster import ChaosError, Cluster, Pod, pods
 EDGE_STATUS = "platform.oki-toki.net/edge-status"
 HOLDS_SIP = "platform.oki-toki.net/holds-sip"
 POSTGRES, APP, EDGE = (f"app.kubernetes.io/name={name}" for name in ("postgres", "app", "edge"))
+PART_OF = "app.kubernetes.io/part-of=okitoki"
+# Patroni's own label on what it keeps in the API.
+PATRONI = "cluster-name=postgres"
+LEADER, SYNC = "postgres-leader", "postgres-sync"
 ADDRESSES = ("sip", "https", "media-1", "media-2")
 
 
@@ -89,29 +94,50 @@ def synchronous_faults(sync: Mapping[str, Any], leader: str, wanted: int) -> lis
     return [] if len(standbys) >= wanted - 1 else [f"{len(standbys)} of {wanted - 1} standbys are in the quorum"]
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """The platform's pods by namespace and name label, and Patroni's word on leaders and quorums by namespace."""
+
+    pods: Mapping[tuple[str, str], Sequence[Pod]]
+    leaders: Mapping[str, str]
+    quorums: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def take(cls, cluster: Cluster) -> Snapshot:
+        """Two requests, however many tenants there are: looking must not slow down what is looked at."""
+        found: dict[tuple[str, str], list[Pod]] = {}
+        listed = json.loads(cluster.kubectl("get", "pods", "-A", "-l", PART_OF, "-o", "json"))["items"]
+        for pod in sorted(map(Pod.of, listed), key=lambda pod: pod.name):
+            found.setdefault((pod.namespace, pod.labels.get("app.kubernetes.io/name", "")), []).append(pod)
+        maps = json.loads(cluster.kubectl("get", "configmaps", "-A", "-l", PATRONI, "-o", "json"))["items"]
+        notes = {
+            (one["metadata"]["namespace"], one["metadata"]["name"]): one["metadata"].get("annotations") or {}
+            for one in maps
+        }
+        return cls(
+            pods=found,
+            leaders={place: one.get("leader", "") for (place, name), one in notes.items() if name == LEADER},
+            quorums={place: one for (place, name), one in notes.items() if name == SYNC},
+        )
+
+    def faults(self, objects: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Why these Tenants and VoiceRegions are not whole; empty when they are. Pure."""
+        found: list[str] = []
+        for obj in objects:
+            name = obj["metadata"]["name"]
+            if obj["kind"] == "VoiceRegion":
+                found += edge_faults(self.pods.get((f"okitoki-region-{name}", "edge"), ()))
+            elif obj["kind"] == "Tenant":
+                namespace, wanted = f"tenant-{name}", obj["spec"]["database"]["instances"]
+                members = self.pods.get((namespace, "postgres"), ())
+                leader = self.leaders.get(namespace, "")
+                of_tenant = database_faults(members, leader, wanted) or synchronous_faults(
+                    self.quorums.get(namespace, {}), leader, wanted
+                )
+                found += [f"{name}: {fault}" for fault in of_tenant]
+        return found
+
+
 def platform_faults(cluster: Cluster, objects: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why the platform is not whole, as its servers themselves say; empty when it is."""
-    faults: list[str] = []
-    for obj in objects:
-        name = obj["metadata"]["name"]
-        if obj["kind"] == "VoiceRegion":
-            faults += edge_faults(pods(cluster, f"okitoki-region-{name}", EDGE))
-        elif obj["kind"] == "Tenant":
-            namespace, wanted = f"tenant-{name}", obj["spec"]["database"]["instances"]
-            found = pods(cluster, namespace, POSTGRES)
-            faults += [f"{name}: {fault}" for fault in database_faults(found, leader_name(cluster, namespace), wanted)]
-    return faults
-
-
-def quorum_faults(cluster: Cluster, objects: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Tenants whose primary would not find every standby in its quorum, so that one more loss could stop writes."""
-    faults: list[str] = []
-    for obj in objects:
-        if obj["kind"] != "Tenant":
-            continue
-        namespace = f"tenant-{obj['metadata']['name']}"
-        sync = json.loads(cluster.kubectl("get", "configmap", "postgres-sync", "-n", namespace, "-o", "json"))
-        annotations = sync["metadata"].get("annotations", {})
-        found = synchronous_faults(annotations, leader_name(cluster, namespace), obj["spec"]["database"]["instances"])
-        faults += [f"{obj['metadata']['name']}: {fault}" for fault in found]
-    return faults
+    return Snapshot.take(cluster).faults(objects)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from okitoki_chaos import load
 from okitoki_local.demo.containers import WORK, Containers
 from okitoki_local.demo.layout import Addresses, TenantPlan
 from okitoki_local.progress import say
@@ -126,15 +127,11 @@ class Traffic:
 
     def acknowledged(self) -> dict[str, int]:
         """Writes acknowledged so far, by tenant."""
-        return {tenant.name: count_ok(self.ledger(tenant)) for tenant in self._tenants}
+        return {tenant.name: load.count_ok(self.ledger(tenant)) for tenant in self._tenants}
 
     def stalled(self, limit: float = 2.0) -> list[str]:
         """Tenants whose writers have had no success for a while: servers may be ready and yet not serve."""
-        now = time.time()
-        ages = {tenant.name: now - last_ok(self.ledger(tenant)) for tenant in self._tenants}
-        # Beyond an hour the end of the ledger holds no success at all.
-        words = {name: f"{age:.0f} s" if age < 3600 else "a long time" for name, age in ages.items() if age > limit}
-        return [f"no write of {name} was acknowledged for {word}" for name, word in words.items()]
+        return load.stalled({tenant.name: self.ledger(tenant) for tenant in self._tenants}, time.time(), limit)
 
     def ledger(self, tenant: TenantPlan) -> Path:
         return self._folder / f"writer-{tenant.name}" / "ledger.jsonl"
@@ -195,20 +192,6 @@ class Traffic:
 
 def _files() -> tuple[str, ...]:
     return ("--config", f"{WORK}/config.json", "--out", WORK)
-
-
-def count_ok(ledger: Path) -> int:
-    """Acknowledged writes in a ledger that is still being written."""
-    return ledger.read_bytes().count(b'"outcome":"ok"') if ledger.exists() else 0
-
-
-def last_ok(ledger: Path, tail: int = 1 << 16) -> float:
-    """When the last write was acknowledged (epoch seconds, 0.0 for never), by the end of a ledger."""
-    with ledger.open("rb") as file:
-        file.seek(max(0, ledger.stat().st_size - tail))
-        lines = file.read().split(b"\n")[1:-1]
-    found = [json.loads(line) for line in lines if b'"outcome":"ok"' in line]
-    return max((float(line["finished"]) for line in found), default=0.0)
 
 
 def registration_failures(folder: Path) -> str:

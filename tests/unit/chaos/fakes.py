@@ -97,6 +97,13 @@ class Platform:
         if what == "namespaces":
             names = sorted({item["metadata"]["namespace"] for item in self.pods})
             return json.dumps({"items": [{"metadata": {"name": name, "labels": labels}} for name in names]})
+        if what == "configmaps":
+            notes = {"postgres-leader": {"leader": self.leader}, "postgres-sync": self.sync}
+            made = [
+                {"metadata": {"namespace": "tenant-acme", "name": name, "annotations": note}}
+                for name, note in notes.items()
+            ]
+            return json.dumps({"items": made})
         if what == "configmap":
             annotations = {"leader": self.leader} if arguments[2] == "postgres-leader" else self.sync
             return json.dumps({"metadata": {"annotations": annotations}})

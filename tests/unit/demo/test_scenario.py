@@ -39,9 +39,16 @@ class Quiet:
         return "all well"
 
 
+class Empty:
+    """A cluster without anything in it."""
+
+    def kubectl(self, *arguments: str) -> str:
+        return '{"items": []}'
+
+
 def made(quiet: Quiet, folder: Path, seed: int = 1) -> Scenario:
     return Scenario(
-        cast(KindCluster, object()), [], cast(Watcher, quiet), cast(Traffic, quiet), Timeline(folder / "t.jsonl"), seed
+        cast(KindCluster, Empty()), [], cast(Watcher, quiet), cast(Traffic, quiet), Timeline(folder / "t.jsonl"), seed
     )
 
 

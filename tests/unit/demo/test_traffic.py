@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from okitoki_chaos.load import count_ok, last_ok
 from okitoki_local.demo import traffic
 from okitoki_local.demo.containers import Containers
 from okitoki_local.demo.layout import load_manifests, tenants_of
-from okitoki_local.demo.traffic import Traffic, count_ok, last_ok, registration_failures
+from okitoki_local.demo.traffic import Traffic, registration_failures
 from okitoki_local.system import LocalClusterError
 
 

@@ -1,0 +1,1 @@
+"""What the experiments' files (chaos/experiments) call: actions, probes, controls."""
