@@ -10,6 +10,7 @@ from okitoki.kube import names
 from okitoki.kube.pods import restricted_container, restricted_pod
 from okitoki.kube.resources import Manifest
 
+FENCE_FOLDER = "/run/okitoki"
 TERMINATION_SECONDS = 60
 """A fast shutdown writes a checkpoint; after it the lock is released and another member takes over at once."""
 
@@ -44,6 +45,8 @@ def _pod(cluster: DatabaseCluster) -> dict[str, Any]:
         # fsGroup: where the provisioner applies it, the volume is ours. Where not (local-path: root, 0777), the data
         # lives in a subdirectory of our own.
         "securityContext": restricted_pod(UID),
+        # The agent stops and continues processes of the server; it is the same user in the same process namespace.
+        "shareProcessNamespace": True,
         "affinity": {
             "podAntiAffinity": {
                 "requiredDuringSchedulingIgnoredDuringExecution": [
@@ -51,11 +54,12 @@ def _pod(cluster: DatabaseCluster) -> dict[str, Any]:
                 ]
             }
         },
-        "containers": [_container(cluster)],
+        "containers": [_container(cluster), _agent(cluster)],
         "volumes": [
             {"name": "settings", "configMap": {"name": CONFIG}},
             {"name": "tmp", "emptyDir": {}},
             {"name": "run", "emptyDir": {}},
+            {"name": "fence", "emptyDir": {"sizeLimit": "1Mi"}},
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "128Mi"}},
         ],
     }
@@ -82,6 +86,39 @@ def _container(cluster: DatabaseCluster) -> dict[str, Any]:
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
             {"name": "run", "mountPath": "/var/run/postgresql"},
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
+            {"name": "fence", "mountPath": FENCE_FOLDER, "readOnly": True},
+        ],
+    }
+
+
+def _agent(cluster: DatabaseCluster) -> dict[str, Any]:
+    """Watches the primary with the other members' agents and has it replaced when it is dead or frozen."""
+    return {
+        "name": "agent",
+        "image": cluster.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["okitoki-database"],
+        "env": [
+            _from_field("PATRONI_NAME", "metadata.name"),
+            _from_field("PATRONI_KUBERNETES_NAMESPACE", "metadata.namespace"),
+            _from_secret("PATRONI_REPLICATION_PASSWORD", "replication-password"),
+            _from_secret("PATRONI_RESTAPI_PASSWORD", "rest-password"),
+        ],
+        "ports": [{"name": "agent", "containerPort": names.DATABASE_AGENT_PORT, "protocol": "TCP"}],
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": names.DATABASE_AGENT_PORT, "scheme": "HTTP"},
+            "periodSeconds": 10,
+            "failureThreshold": 3,
+            "timeoutSeconds": 5,
+        },
+        # It must get the processor when a starved one looks like a dead primary.
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "192Mi"}},
+        "securityContext": restricted_container(),
+        "volumeMounts": [
+            # The subdirectory where local-path leaves the volume's root to root; what it reads there is configuration.
+            {"name": DATA_VOLUME, "mountPath": "/var/lib/postgresql/data", "readOnly": True},
+            {"name": "run", "mountPath": "/var/run/postgresql"},
+            {"name": "fence", "mountPath": FENCE_FOLDER},
         ],
     }
 

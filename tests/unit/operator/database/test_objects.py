@@ -135,13 +135,27 @@ def test_the_budget_lets_a_drain_take_one_member_and_never_blocks_it_for_a_broke
 
 
 def test_only_the_tenants_app_and_the_members_reach_postgresql() -> None:
-    first, second = objects.network_policy(cluster())["spec"]["ingress"]
+    first, second, third = objects.network_policy(cluster())["spec"]["ingress"]
     assert first["ports"] == [{"protocol": "TCP", "port": 5432}]
     assert [list(source) for source in first["from"]] == [["podSelector"], ["podSelector"]]
     names = [source["podSelector"]["matchLabels"]["app.kubernetes.io/name"] for source in first["from"]]
     assert names == ["postgres", "app"]
     assert second["ports"] == [{"protocol": "TCP", "port": 8008}]
     assert second["from"][1]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "okitoki-system"}
+    assert third["ports"] == [{"protocol": "TCP", "port": 8009}]
+    assert third["from"] == [first["from"][0]], "agents cut each other's streams: only members may ask them"
+
+
+def test_the_agent_can_signal_the_server_and_needs_no_right_for_it() -> None:
+    pod = stateful_set(cluster())["spec"]["template"]["spec"]
+    server, agent = pod["containers"]
+    assert pod["shareProcessNamespace"] is True
+    assert agent["securityContext"] == server["securityContext"]
+    assert agent["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    mounts = {one["name"]: (one["mountPath"], one.get("readOnly", False)) for one in agent["volumeMounts"]}
+    assert mounts["data"][1] is True
+    in_server = {one["name"]: (one["mountPath"], one.get("readOnly", False)) for one in server["volumeMounts"]}
+    assert in_server["fence"] == (mounts["fence"][0], True), "the gate reads what the agent writes"
 
 
 def test_patroni_may_not_touch_secrets_or_anything_outside() -> None:

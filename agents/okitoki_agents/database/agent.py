@@ -1,0 +1,211 @@
+"""The agent: follows Patroni's store, watches the lock's holder, and has it replaced when it is dead."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from okitoki_agents.database import store as patroni
+from okitoki_agents.database.decisions import (
+    CONSENT,
+    Health,
+    Plan,
+    Step,
+    Store,
+    Verdict,
+    consent,
+    judge,
+    plan,
+    stale,
+)
+from okitoki_agents.database.fencing import Fencing
+from okitoki_agents.database.local import CutError
+from okitoki_agents.database.probe import HolderProbe, StallClock
+from okitoki_agents.database.replace import Replacement
+from okitoki_agents.kube import Object
+
+TICK_SECONDS = 0.1
+FENCED_TICK_SECONDS = 0.02
+STALE_LOOK_SECONDS = 2.0
+FIRST_PAUSE_SECONDS = 0.4
+"""Between two attempts; doubled each time, for the same holder of the lock."""
+LAST_PAUSE_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Server(Protocol):
+    """What the agent itself needs of the local server."""
+
+    async def in_recovery(self) -> bool | None: ...
+
+    def kill_patroni(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this agent is, and how it gets into the members."""
+
+    name: str
+    replication_password: str
+
+    def __repr__(self) -> str:
+        return f"Identity(name={self.name!r})"
+
+
+class DatabaseAgent:
+    """One agent. `on_maps` and `on_pods` are called by the reflectors, `consent`, `cut`, `withdraw` by its peers."""
+
+    def __init__(self, identity: Identity, server: Server, fencing: Fencing, replacement: Replacement) -> None:
+        self._me = identity.name
+        self._password = identity.replication_password
+        self._server, self._fencing, self._replacement = server, fencing, replacement
+        self._stalls = StallClock()
+        self._addresses: dict[str, str] = {}
+        self._renewed = ""
+        self._probe: HolderProbe | None = None
+        self._probing: asyncio.Task[None] | None = None
+        self._held_since: float | None = None
+        self._plan = Plan(Step.NOTHING, "")
+        self._attempt: asyncio.Task[None] | None = None
+        self._pause = FIRST_PAUSE_SECONDS
+        self.store = Store(None, 0, None, frozenset(), 0, paused=False)
+
+    # What the API server tells
+
+    def on_pods(self, pods: Mapping[str, Object]) -> None:
+        """Addresses of the members. That of a member whose pod is gone is kept: its server may still run."""
+        for name, pod in pods.items():
+            if address := (pod.get("status") or {}).get("podIP"):
+                self._addresses[name] = address
+
+    def on_maps(self, maps: Mapping[str, Object]) -> None:
+        """Patroni's ConfigMaps."""
+        before, self.store = self.store, patroni.parse(maps)
+        if self.store.leader != before.leader:
+            self._held_since = time.monotonic()
+            self._follow(self.store.leader)
+        renewed = patroni.renew_time(maps)
+        if renewed != self._renewed:
+            self._renewed = renewed
+            if self._probe is not None:
+                self._probe.renewed = time.monotonic()
+
+    def address(self, member: str) -> str | None:
+        """A member's last known address."""
+        return self._addresses.get(member)
+
+    def _follow(self, holder: str | None) -> None:
+        if self._probing is not None:
+            self._probing.cancel()
+        self._probe = self._probing = None
+        self._pause = FIRST_PAUSE_SECONDS
+        if holder is not None and holder != self._me:
+            self._probe = HolderProbe(holder, self._password, self._stalls, lambda: self.address(holder))
+            self._probing = asyncio.create_task(self._probe.run())
+
+    # The loop
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        tasks = [asyncio.create_task(work) for work in (self._stalls.run(), self._watch_stale(), self._tend())]
+        try:
+            while True:
+                self._look()
+                await asyncio.sleep(TICK_SECONDS)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def health(self, patience: float = 1.0) -> Health:
+        """What this agent thinks of the lock's holder."""
+        now = time.monotonic()
+        if self._probe is None:
+            return Health(False, now, "it is not watched from here")
+        return judge(self._probe.sight(), now, patience)
+
+    def _look(self) -> Plan:
+        found = plan(self._me, self.store, self.health(), time.monotonic())
+        if found.step is not self._plan.step:
+            log.log(logging.INFO if found.step is Step.NOTHING else logging.WARNING, "%s", found.reason)
+        self._plan = found
+        if found.step is Step.REPLACE and (self._attempt is None or self._attempt.done()):
+            self._attempt = asyncio.create_task(self._replace(self.store.leader or ""))
+        return found
+
+    async def _replace(self, primary: str) -> None:
+        """One attempt; never raises, or the next one would not be made."""
+        try:
+            await self._replacement.attempt(primary, self.address(primary) or "")
+        except Exception:
+            log.exception("replacing %s", primary)
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, LAST_PAUSE_SECONDS)
+
+    async def _tend(self) -> None:
+        while True:
+            try:
+                await self._fencing.tend(self.store)
+            except Exception:
+                log.exception("tending the fence")
+            await asyncio.sleep(FENCED_TICK_SECONDS if self._fencing.fence else TICK_SECONDS)
+
+    async def _watch_stale(self) -> None:
+        while True:
+            await asyncio.sleep(STALE_LOOK_SECONDS)
+            if self.store.leader in (None, self._me):
+                continue
+            found = stale(self._me, self.store, await self._server.in_recovery(), self._held_since, time.monotonic())
+            # What was watched may be old: a legitimate primary must not be killed for it.
+            if found.yes and await self._replacement.holder() not in (None, self._me):
+                log.error("killing Patroni here, and the server with it: %s", found.reason)
+                self._server.kill_patroni()
+
+    # What peers ask
+
+    async def consent(self, question: Mapping[str, Any]) -> Verdict:
+        """Whether this agent would cut."""
+        return consent(
+            self._me, question["primary"], int(question["version"]), self._seen(question), self.health(CONSENT)
+        )
+
+    async def cut(self, question: Mapping[str, Any]) -> Verdict:
+        """Cut this server's stream from the primary, if its death is seen from here too."""
+        found = await self.consent(question)
+        if not found.yes:
+            return found
+        try:
+            await self._fencing.cut(
+                question["primary"], question["host"], int(question["version"]), question["attempt"]
+            )
+        except CutError as error:
+            return Verdict(False, f"{self._me}: {error}")
+        return Verdict(True, "cut")
+
+    async def withdraw(self, question: Mapping[str, Any]) -> Verdict:
+        """An attempt has been given up."""
+        await self._fencing.withdraw(question["attempt"])
+        return Verdict(True, "withdrawn")
+
+    def _seen(self, question: Mapping[str, Any]) -> Store:
+        """The store as seen here, or newer: the asking agent's touch of the lock may not have come here yet."""
+        version = int(question["version"])
+        if self.store.leader == question["primary"] and self.store.leader_version < version:
+            return replace(self.store, leader_version=version)
+        return self.store
+
+    def status(self) -> dict[str, Any]:
+        """For a person: `GET /status`."""
+        fence = self._fencing.fence
+        return {
+            "member": self._me,
+            "leader": self.store.leader,
+            "voters": sorted(self.store.voters),
+            "holder": self.health().reason,
+            "plan": self._plan.reason,
+            "fencedFrom": fence.primary if fence else None,
+        }

@@ -1,0 +1,203 @@
+"""The database server of this pod: asked over its Unix socket, and cut off from its primary by signals.
+
+The agent runs as the same user in the same process namespace, so it needs no right that the server does not have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from okitoki_agents.database import procfs
+from okitoki_agents.database.decisions import Local
+
+SOCKET_FOLDER = "/var/run/postgresql"
+DATA = Path("/var/lib/postgresql/data/pgdata")
+QUERY_SECONDS = 1.0
+PAUSE_SECONDS = 1.0
+"""How long replay may take to reach the pause: it is looked for between two records and while it waits for more."""
+ENDING_SECONDS = 1.0
+POLL_SECONDS = 0.01
+RECEIVER_TITLE = "postgres: postgres: walreceiver"
+
+log = logging.getLogger(__name__)
+
+
+class CutError(Exception):
+    """The stream could not be cut for certain; one sentence."""
+
+
+class LocalServer:
+    """The server beside the agent."""
+
+    def __init__(self, socket_folder: str = SOCKET_FOLDER, data: Path = DATA, port: int = 5432) -> None:
+        self._conninfo = make_conninfo(
+            host=socket_folder, user="postgres", dbname="postgres", port=port, application_name="okitoki-agent"
+        )
+        self._data = data
+
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+        """A new connection: it is made by the postmaster as it is now, not by a backend that may lag behind."""
+        async with asyncio.timeout(QUERY_SECONDS):
+            connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def in_recovery(self) -> bool | None:
+        """Whether it is a standby; None when it does not answer."""
+        try:
+            async with asyncio.timeout(QUERY_SECONDS), self._session() as session:
+                row = await (await session.execute("select pg_is_in_recovery()")).fetchone()
+        except (psycopg.Error, OSError, TimeoutError):
+            return None
+        return bool(row and row[0])
+
+    async def cut(self) -> None:
+        """Cut the stream from the primary and make sure that none begins. Raises CutError; then nothing is certain.
+
+        Replay is paused first, so that the startup process is stopped at a place where it holds no lock. Paused, it
+        asks for no stream; but Patroni ends a pause within its loop, hence the SIGSTOP. A walreceiver that was asked
+        for before is there once the postmaster has accepted two connections (its main loop starts one between them).
+        """
+        try:
+            async with asyncio.timeout(PAUSE_SECONDS + ENDING_SECONDS):
+                startup = await self._pause()
+                os.kill(startup, signal.SIGSTOP)
+                await self._until("the startup process to stop", lambda: _stopped(startup))
+                for _ in range(2):
+                    async with self._session():
+                        pass
+                await self._until("the walreceiver to end", self._end_receivers)
+                await asyncio.sleep(POLL_SECONDS)
+                await self._until("the walreceiver to end", self._end_receivers)
+                if not _stopped(startup):
+                    raise CutError("the startup process runs again")
+        except (psycopg.Error, OSError) as error:
+            raise CutError(f"the server here does not answer: {_short(error)}") from error
+        except TimeoutError:
+            raise CutError("the server here was too slow") from None
+
+    async def _pause(self) -> int:
+        async with self._session() as session:
+            row = await (
+                await session.execute(
+                    "select pg_is_in_recovery(), pid from pg_stat_activity where backend_type = 'startup'"
+                )
+            ).fetchone()
+            if row is None or not row[0]:
+                raise CutError("the server here is no standby")
+            startup = int(str(row[1]))
+            if _stopped(startup):  # of an earlier cut
+                return startup
+            await session.execute("select pg_wal_replay_pause()")
+            while True:
+                row = await (await session.execute("select pg_get_wal_replay_pause_state()")).fetchone()
+                if row == ("paused",):
+                    return startup
+                await asyncio.sleep(POLL_SECONDS)
+
+    def _end_receivers(self) -> bool:
+        left = list(procfs.titled(RECEIVER_TITLE))
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        return not left
+
+    async def _until(self, what: str, done: Callable[[], bool]) -> None:
+        for _ in range(round(ENDING_SECONDS / POLL_SECONDS)):
+            if done():
+                return
+            await asyncio.sleep(POLL_SECONDS)
+        raise CutError(f"waited in vain for {what}")
+
+    async def enforce(self) -> None:
+        """End a walreceiver that should not be there while the stream is cut."""
+        if not self._end_receivers():
+            log.error("a stream had begun although it was cut; ended")
+
+    async def state(self) -> Local:
+        """What decides whether a fence may be lifted."""
+        startup = next(procfs.titled("postgres: postgres: startup"), None)
+        found = procfs.process(startup) if startup is not None else None
+        if found is None:
+            return Local(self.postmaster() is not None, self._configured_upstream(), promoting=False, stopping=False)
+        return Local(
+            running=True,
+            upstream=await self._upstream(),
+            promoting=found.waits(signal.SIGUSR2),
+            stopping=found.waits(signal.SIGTERM) or found.waits(signal.SIGQUIT),
+        )
+
+    async def resume(self) -> None:
+        """Let the startup process go on, and replay with it."""
+        self.let_go()
+        with contextlib.suppress(psycopg.Error, OSError, TimeoutError):
+            async with self._session() as session:
+                await session.execute("select pg_wal_replay_resume() where pg_is_in_recovery()")
+
+    def let_go(self) -> None:
+        """SIGCONT to the startup process."""
+        for pid in procfs.titled("postgres: postgres: startup"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def postmaster(self) -> int | None:
+        """The postmaster's pid, from its pid file, if it lives."""
+        try:
+            pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (OSError, ValueError):
+            return None
+        return pid if procfs.process(pid) else None
+
+    async def _upstream(self) -> str | None:
+        query = "select setting from pg_settings where name = 'primary_conninfo'"
+        try:
+            async with self._session() as session:
+                row = await (await session.execute(query)).fetchone()
+        except (psycopg.Error, OSError, TimeoutError):
+            return None
+        return host_of(str(row[0])) if row else None
+
+    def _configured_upstream(self) -> str | None:
+        try:
+            text = (self._data / "postgresql.conf").read_text()
+        except OSError:
+            return None
+        found = re.findall(r"^\s*primary_conninfo\s*=\s*'((?:[^']|'')*)'", text, re.MULTILINE)
+        return host_of(found[-1].replace("''", "'")) if found else None
+
+    def kill_patroni(self) -> None:
+        """SIGKILL to Patroni: its container ends with it, the server too, and starts anew."""
+        for pid in procfs.titled("patroni /etc/patroni"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def host_of(conninfo: str) -> str | None:
+    """The host of a connection string (libpq's keywords), None when it names none."""
+    try:
+        host = conninfo_to_dict(conninfo).get("host")
+    except psycopg.Error:
+        return None
+    return str(host) if host else None
+
+
+def _stopped(pid: int) -> bool:
+    found = procfs.process(pid)
+    return found is not None and found.state == "T"
+
+
+def _short(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

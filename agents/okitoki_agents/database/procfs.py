@@ -1,0 +1,50 @@
+"""What /proc tells of the server's processes (proc(5)). The pod's containers share one process namespace."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process: its number, its state's letter (T: stopped) and the signals that wait for it."""
+
+    pid: int
+    state: str
+    pending: int
+
+    def waits(self, number: signal.Signals) -> bool:
+        """Whether this signal has been sent and not been delivered."""
+        return bool(self.pending >> (number - 1) & 1)
+
+
+def process(pid: int, proc: Path = PROC) -> Process | None:
+    """One process, or None when it is gone or a zombie."""
+    try:
+        text = (proc / str(pid) / "status").read_text()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    state = fields["State"].split()[0]
+    if state in "ZX":
+        return None
+    pending = int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)
+    return Process(pid, state, pending)
+
+
+def titled(words: str, proc: Path = PROC) -> Iterator[int]:
+    """Processes whose title (command line) contains these words."""
+    for folder in proc.iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if words in title:
+            yield int(folder.name)

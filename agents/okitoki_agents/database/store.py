@@ -1,0 +1,142 @@
+"""Patroni's store as an agent sees and changes it: ConfigMaps `postgres-leader`, `-sync` and `-config`.
+
+Names and annotations are Patroni's own (patroni/dcs/kubernetes.py with `use_endpoints: false`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+
+from okitoki_agents.database.decisions import Store
+from okitoki_agents.kube import ApiClient, ApiError, Object
+
+SCOPE = "postgres"
+LEADER, SYNC, CONFIG = f"{SCOPE}-leader", f"{SCOPE}-sync", f"{SCOPE}-config"
+SELECTOR = f"cluster-name={SCOPE}"
+REQUEST_SECONDS = 2.0
+FENCED_FOR = "platform.oki-toki.net/fenced-for"
+
+log = logging.getLogger(__name__)
+
+
+class StoreError(Exception):
+    """The API server did not answer or refused; one sentence."""
+
+
+class Conflict(StoreError):
+    """The object has been changed by somebody else since it was read."""
+
+
+def parse(maps: Mapping[str, Object]) -> Store:
+    """The store from its ConfigMaps by name."""
+    leader, sync = _annotations(maps.get(LEADER)), _annotations(maps.get(SYNC))
+    return Store(
+        leader=leader.get("leader") or None,
+        leader_version=_version(maps.get(LEADER)),
+        sync_leader=sync.get("leader") or None,
+        voters=frozenset(name for name in (sync.get("sync_standby") or "").split(",") if name),
+        sync_version=_version(maps.get(SYNC)),
+        paused=_paused(_annotations(maps.get(CONFIG)).get("config", "")),
+    )
+
+
+def renew_time(maps: Mapping[str, Object]) -> str:
+    """What changes with every renewal of the lock."""
+    return _annotations(maps.get(LEADER)).get("renewTime", "")
+
+
+def without(failsafe: str | None, member: str) -> str | None:
+    """Patroni's failsafe list (JSON: member -> URL) without one member; None when there is no list.
+
+    Patroni asks everyone on it during the race, also one that is frozen, which costs its 2 s time-out. And who is not
+    on it takes no part in the race, so a replaced primary that wakes up cannot snatch the lock back before it has lost
+    its role.
+    """
+    try:
+        found = json.loads(failsafe or "")
+    except ValueError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    left = {name: url for name, url in found.items() if name != member}
+    return json.dumps(left, separators=(",", ":"))
+
+
+class PatroniStore:
+    """Fresh reads and compare-and-set changes. Every method raises StoreError, those that change also Conflict."""
+
+    def __init__(self, client: ApiClient, namespace: str) -> None:
+        self._client = client
+        self._base = f"/api/v1/namespaces/{namespace}"
+
+    async def read(self) -> tuple[Store, Mapping[str, str]]:
+        """The store now, and the lock's annotations."""
+        try:
+            maps = {name: await self._get(name) for name in (LEADER, SYNC)}
+        except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise StoreError(f"reading the lock: {type(error).__name__} {error}") from error
+        return parse(maps), _annotations(maps[LEADER])
+
+    async def _get(self, name: str) -> Object:
+        return await self._client.get(f"{self._base}/configmaps/{name}", REQUEST_SECONDS)
+
+    async def touch(self, store: Store, attempt: str) -> Store:
+        """Change the lock's object if it is still as read: every Patroni but the holder's wakes up and looks again."""
+        changed = parse({LEADER: await self._set(LEADER, store.leader_version, {FENCED_FOR: attempt})})
+        return replace(store, leader=changed.leader, leader_version=changed.leader_version)
+
+    async def settle_voters(self, store: Store, attempt: str) -> Store:
+        """Touch the synchronous key if it is still as read. After this Patroni on the primary can change it only after
+        reading it again, and that is after renewing the lock."""
+        changed = parse({SYNC: await self._set(SYNC, store.sync_version, {FENCED_FOR: attempt})})
+        return replace(store, sync_leader=changed.sync_leader, voters=changed.voters, sync_version=changed.sync_version)
+
+    async def release(self, store: Store, annotations: Mapping[str, str]) -> None:
+        """Remove the lock if it is still as read, and its holder from the race."""
+        change = {"leader": None, "failsafe": without(annotations.get("failsafe"), store.leader or "")}
+        await self._set(LEADER, store.leader_version, change)
+
+    async def forget_member(self, name: str) -> None:
+        """Remove what Patroni published of a member, so that the race need not wait for it. It publishes it again."""
+        patch: Object = {"metadata": {"annotations": {"status": None}}}
+        try:
+            await self._client.merge_patch(f"{self._base}/pods/{name}", patch, REQUEST_SECONDS)
+        except ApiError as error:
+            if error.status != 404:
+                raise StoreError(f"pod {name}: {error}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise StoreError(f"pod {name}: {type(error).__name__} {error}") from error
+
+    async def _set(self, name: str, version: int, annotations: Mapping[str, str | None]) -> Object:
+        patch: dict[str, Any] = {"metadata": {"resourceVersion": str(version), "annotations": dict(annotations)}}
+        try:
+            return await self._client.merge_patch(f"{self._base}/configmaps/{name}", patch, REQUEST_SECONDS)
+        except ApiError as error:
+            if error.status == 409:
+                raise Conflict(f"{name} has changed since version {version}") from error
+            raise StoreError(f"{name}: {error}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise StoreError(f"{name}: {type(error).__name__} {error}") from error
+
+
+def _annotations(item: Object | None) -> dict[str, str]:
+    found: dict[str, str] = ((item or {}).get("metadata") or {}).get("annotations") or {}
+    return found
+
+
+def _version(item: Object | None) -> int:
+    return int(((item or {}).get("metadata") or {}).get("resourceVersion") or 0)
+
+
+def _paused(config: str) -> bool:
+    try:
+        found = json.loads(config or "{}")
+    except ValueError:
+        return False
+    return bool(isinstance(found, dict) and found.get("pause"))
