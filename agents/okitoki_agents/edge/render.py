@@ -12,6 +12,8 @@ from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.kamailio import TABLES
 
 _HOME_PRIORITY, _AWAY_PRIORITY = 150, 100
+_HOME = {"sip": 0, "media-1": 0, "https": 1, "media-2": 1}
+"""Address -> which of the two nodes is its home."""
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -39,6 +41,7 @@ def rtpengine(facts: Facts, number: int) -> str:
         address=facts.region.media[index],
         ng_port=facts.region.ports.ng[index],
         cli_port=facts.region.ports.cli[index],
+        at_home=at_home(facts, f"media-{number}"),
     )
 
 
@@ -69,8 +72,12 @@ def keepalived(facts: Facts, interface: str, peer: str) -> str:
 
 def priorities(facts: Facts) -> dict[str, int]:
     """VRRP priority by address: SIP and the first media address are at home on the first node, the others not."""
-    home = {"sip": 0, "media-1": 0, "https": 1, "media-2": 1}
-    return {name: _HOME_PRIORITY if home[name] == facts.ordinal % 2 else _AWAY_PRIORITY for name in home}
+    return {name: _HOME_PRIORITY if at_home(facts, name) else _AWAY_PRIORITY for name in _HOME}
+
+
+def at_home(facts: Facts, name: str) -> bool:
+    """Whether this node is the address's home."""
+    return _HOME[name] == facts.ordinal % 2
 
 
 def nftables(facts: Facts, peer: str) -> str:

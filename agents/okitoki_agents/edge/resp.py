@@ -1,4 +1,4 @@
-"""The little of Redis's protocol that a start and the guard need: simple commands, answered by a line each.
+"""The little of Redis's protocol that a start and the guard need.
 
 Not by the redis library: it takes seconds to import on a busy machine, and a restarting guard or engine is waited for.
 """
@@ -7,26 +7,60 @@ from __future__ import annotations
 
 import asyncio
 
+Reply = bytes | int | None | list["Reply"]
+
 
 class RespError(Exception):
     """Redis refused a command."""
 
 
-async def ask(address: tuple[str, int], password: str, *commands: str, seconds: float) -> None:
-    """Send `commands` (inline, so without blanks in their arguments) and see each answered without an error.
+async def call(
+    address: tuple[str, int], password: str, *commands: tuple[str | bytes, ...], seconds: float
+) -> list[Reply]:
+    """Send `commands`, each a tuple of words, and return their replies in order.
 
     Raises OSError, TimeoutError or RespError. A connection for each call, so that none goes stale.
     """
     async with asyncio.timeout(seconds):
-        reader, writer = await asyncio.open_connection(*address)
+        reader, writer = await asyncio.open_connection(*address, limit=1 << 24)
         try:
-            writer.write("".join(f"{command}\r\n" for command in (f"AUTH {password}", *commands)).encode())
-            for _ in range(len(commands) + 1):
-                line = await reader.readline()
-                if not line.endswith(b"\r\n") or line[:1] not in b"+:":
-                    raise RespError(line.decode(errors="replace").strip() or "the connection ended")
+            writer.write(b"".join(encoded(command) for command in (("AUTH", password), *commands)))
+            replies = [await _reply(reader) for _ in range(len(commands) + 1)]
         finally:
             writer.close()
+    return replies[1:]
+
+
+def encoded(words: tuple[str | bytes, ...]) -> bytes:
+    """A command as RESP2 has it: an array of bulk strings."""
+    parts = [word.encode() if isinstance(word, str) else word for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+async def _reply(reader: asyncio.StreamReader) -> Reply:
+    line = await reader.readline()
+    if not line.endswith(b"\r\n"):
+        raise RespError("the connection ended")
+    kind, rest = line[:1], line[1:-2]
+    if kind == b"+":
+        return rest
+    if kind == b":":
+        return int(rest)
+    if kind == b"$":
+        if int(rest) < 0:
+            return None
+        try:
+            return (await reader.readexactly(int(rest) + 2))[:-2]
+        except asyncio.IncompleteReadError as error:
+            raise RespError("the connection ended") from error
+    if kind == b"*":
+        return [await _reply(reader) for _ in range(int(rest))]
+    raise RespError(rest.decode(errors="replace"))
+
+
+async def ask(address: tuple[str, int], password: str, *commands: str, seconds: float) -> None:
+    """Send `commands`, whose words have no blanks, and see each answered without an error; raises as `call` does."""
+    await call(address, password, *(tuple(command.split()) for command in commands), seconds=seconds)
 
 
 async def answers(address: tuple[str, int], password: str, *commands: str, seconds: float = 1.0) -> bool:

@@ -136,3 +136,21 @@ def test_engines_are_asked_again_every_second_and_not_only_by_the_next_call(tmp_
     text = render.kamailio(facts(tmp_path), 7)
     assert 'modparam("rtimer", "timer", "name=engines;interval=1;mode=1;")' in text
     assert re.search(r"route\[ENGINES\] \{\s+jsonrpc_exec\(.*rtpengine\.ping.*all", text)
+
+
+def test_new_calls_get_ports_from_one_node_only(tmp_path: Path) -> None:
+    """Seen on a cluster: both nodes held an address for a moment and gave the same ports to different calls."""
+    refuses = {
+        (ordinal, number): "\nmax-sessions = 0\n" in render.rtpengine(facts(tmp_path, ordinal), number)
+        for ordinal in (0, 1)
+        for number in (1, 2)
+    }
+    assert refuses == {(0, 1): False, (0, 2): True, (1, 1): True, (1, 2): False}
+
+
+def test_the_master_that_stays_announces_itself_after_there_were_two(tmp_path: Path) -> None:
+    """Seen in the lab: the last gratuitous ARP was that of the node that had yielded; calls were silent for 9 s."""
+    text = render.keepalived(facts(tmp_path), "eth0", PEER)
+    for setting in ("higher_prio_send_advert true", "garp_lower_prio_repeat 2", "garp_master_refresh_repeat 1"):
+        assert f"vrrp_{setting}\n" in text
+    assert not re.search(r"^\s*vrrp_min_garp", text, re.M)

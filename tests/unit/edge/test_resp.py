@@ -28,7 +28,26 @@ async def test_commands_after_the_password() -> None:
     server, address, heard = await serve(b"+OK\r\n+OK\r\n+OK\r\n")
     async with server:
         await resp.ask(address, PASSWORD, "SELECT 1", "FLUSHDB", seconds=5)
-    assert heard == [f"AUTH {PASSWORD}\r\nSELECT 1\r\nFLUSHDB\r\n".encode()]
+    assert heard == [b"".join(resp.encoded(command) for command in (("AUTH", PASSWORD), ("SELECT", "1"), ("FLUSHDB",)))]
+
+
+def test_words_may_hold_anything() -> None:
+    assert resp.encoded(("GET", "a b\r\n", b"\xff")) == b"*3\r\n$3\r\nGET\r\n$5\r\na b\r\n\r\n$1\r\n\xff\r\n"
+
+
+async def test_replies_of_every_kind() -> None:
+    server, address, _ = await serve(b"+OK\r\n:7\r\n$4\r\na\r\nb\r\n*2\r\n$-1\r\n$0\r\n\r\n*0\r\n")
+    async with server:
+        found = await resp.call(address, PASSWORD, ("A",), ("B",), ("C",), ("D",), seconds=5)
+    assert found == [7, b"a\r\nb", [None, b""], []]
+
+
+@pytest.mark.parametrize("answers", [b"+OK\r\n$4\r\nab", b"+OK\r\n*2\r\n:1\r\n", b"+OK\r\n?\r\n"])
+async def test_half_a_reply_is_an_error(answers: bytes) -> None:
+    server, address, _ = await serve(answers)
+    async with server:
+        with pytest.raises(resp.RespError):
+            await resp.call(address, PASSWORD, ("KEYS", "*"), seconds=5)
 
 
 @pytest.mark.parametrize("answers", [b"-WRONGPASS no\r\n", b"+OK\r\n-LOADING\r\n", b"+OK\r\n", b""])

@@ -1,83 +1,191 @@
-"""Orders to this node's engines when a media address comes or goes (rtpengine's CLI, rtpengine-ctl(1))."""
+"""Orders to this node's engines when a media address comes or goes (rtpengine's CLI, rtpengine-ctl(1)), and keeping
+both nodes' knowledge of the calls in step.
+
+Audio does not wait for any of this: an engine that gets a call's packets makes the call its own (active-switchover).
+What it does not do is write it to its own Redis, and it takes no notice of what the peer says of an own call.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from okitoki_agents.edge import engine_port, resp
+from okitoki_agents.edge import engine_port, render, resp
 from okitoki_agents.edge.facts import Facts
+from okitoki_agents.edge.guard import calls
+from okitoki_agents.edge.guard.call_store import CallStore
 
 log = logging.getLogger(__name__)
 
 _CLI_TIMEOUT = 1.0
 _RETRY = 0.2
-_SETTLE = 1.0
-"""Seconds that an address must have been gone before the engine gives its calls away."""
+SETTLE = 0.6
+"""Seconds that an address must have been here before the engine writes its calls: what flaps for less leaves them where
+they were."""
+GIVE_UP = 1.2
+"""Seconds that it must have been gone before the peer's word counts; by then the peer has written them."""
+RESTORE = 0.05
+"""Seconds that an engine has to read again the calls that it was told of."""
+STALE = 10.0
+"""Seconds after the loss of an address when what the own Redis says of calls helps nobody any more."""
+_CLOCKS = 5.0
+"""Seconds that both nodes' clocks may differ."""
+_LISTENS = 20
+"""Tries, `_RETRY` seconds apart, until the engine has subscribed to the peer's Redis again."""
+_CALL_ID = re.compile(r"^ID: +(.+?) \| del:", re.MULTILINE)
+AWAY = (OSError, TimeoutError, resp.RespError)
 
 
 class Engine:
     """The engine of media address `number` on this node.
 
-    The address has come: what the own Redis says is void, and `active` makes every call the engine knows its own and
-    writes it there, from where the peer has it. (Audio goes on without, but a returning peer would not learn of them.)
+    The address has come and stays: what the peer's Redis knows better (a call answered there a moment ago) is heard
+    first; then `active` makes every call the engine knows its own and writes it to the own Redis, from where the peer
+    has it.
 
-    The address has gone: `standby` makes them the peer's, or the engine would ignore what the peer says of them. Not at
-    once: a node that wakes takes its addresses for a moment, and a standby engine that is then told of a call which the
-    waking one no longer has in its Redis ends that call.
+    The address has gone: `standby` makes them the peer's, or the engine would ignore what the peer says of them; and
+    what it ignored since is heard.
+
+    `tend`, now and then, mends what is out of step all the same.
+
+    New calls are admitted where the address is at home (rtpengine.conf.j2), or when there is no such place.
     """
 
     def __init__(self, facts: Facts, number: int) -> None:
         self.name = f"media-{number}"
         self._port = facts.region.ports.cli[number - 1]
-        self._redis = (facts.node_ip, facts.region.ports.redis)
-        self._password = facts.redis_password
-        self._flush = (f"SELECT {number}", "FLUSHDB")
+        self._own = CallStore(facts, number, facts.node_ip)
+        self._peers = CallStore(facts, number, facts.region.peer_alias)
         self._task: asyncio.Task[None] | None = None
+        self._doubted: frozenset[str] = frozenset()
+        self._came_at = time.time()
+        self._lost_at = time.monotonic()
+        self._stale = True
+        self._at_home = render.at_home(facts, self.name)
 
-    def own(self, wanted: Callable[[], bool], *, afresh: bool) -> None:
-        """Claim all calls; tried again for as long as `wanted` holds. `afresh`: forget what the own Redis says."""
-        self._start(self._until_done("active", wanted, afresh=afresh))
+    def own(self, wanted: Callable[[], bool]) -> None:
+        """The address has come: claim all calls; tried again for as long as `wanted` holds."""
+        self._came_at = time.time()
+        self._start(self._until_done(self._claim, wanted, after=SETTLE))
+
+    def reclaim(self, wanted: Callable[[], bool]) -> None:
+        """The own Redis or the peer is back: write what this node owns."""
+        self._start(self._until_done(self._write, wanted))
 
     def disown(self, wanted: Callable[[], bool]) -> None:
-        """Give all calls to the peer; tried again for as long as `wanted` holds."""
-        self._start(self._until_done("standby", wanted, after=_SETTLE))
+        """The address has gone: give all calls to the peer; tried again for as long as `wanted` holds."""
+        self._lost_at, self._stale = time.monotonic(), True
+        self.follow(wanted, after=GIVE_UP)
+
+    def follow(self, wanted: Callable[[], bool], after: float = 0.0) -> None:
+        """Hear again what the peer says of all calls: its Redis is back, or the address has gone to it."""
+        self._start(self._until_done(self._follow, wanted, after=after))
 
     @property
     def settled(self) -> bool:
         """No order is under way."""
         return self._task is None or self._task.done()
 
+    async def admit(self, homeless: bool) -> None:
+        """Whether new calls may come: here at home, else only while the node holds no address that is at home."""
+        if not self._at_home:
+            with contextlib.suppress(OSError, TimeoutError):
+                await self._command(f"set maxsessions {-1 if homeless else 0}")
+
+    async def tend(self, held: bool) -> None:
+        """One look at what is out of step. Nothing is done while an order is under way or either Redis is away."""
+        if not self.settled:
+            return
+        with contextlib.suppress(*AWAY):
+            await (self._tend_active() if held else self._tend_standby())
+
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         if self._task is not None:
             self._task.cancel()
+        self._doubted = frozenset()
         self._task = asyncio.get_running_loop().create_task(work)
 
     async def _until_done(
-        self, order: str, wanted: Callable[[], bool], *, after: float = 0.0, afresh: bool = False
+        self, work: Callable[[], Awaitable[str]], wanted: Callable[[], bool], *, after: float = 0.0
     ) -> None:
         await asyncio.sleep(after)
         began = time.monotonic()
         while wanted():
             try:
-                if afresh:
-                    await self._forget()
-                await self._command(order)
+                done = await work()
             except (OSError, TimeoutError):
                 await asyncio.sleep(_RETRY)
                 continue
-            log.info("%s: %s, %.0f ms", self.name, order, 1000 * (time.monotonic() - began))
+            log.info("%s: %s, %.0f ms", self.name, done, 1000 * (time.monotonic() - began))
             return
 
-    async def _forget(self) -> None:
-        """Without the own Redis the engine must claim its calls all the same."""
-        try:
-            await resp.ask(self._redis, self._password, *self._flush, seconds=_CLI_TIMEOUT)
-        except (OSError, TimeoutError, resp.RespError) as error:
-            log.warning("%s: the own Redis is not emptied (%s)", self.name, type(error).__name__)
+    async def _claim(self) -> str:
+        heard = 0
+        # A peer that is dead has nothing to say.
+        with contextlib.suppress(*AWAY):
+            heard = await self._hear_out(await self._calls())
+        return f"{await self._write()}, {heard} as the peer last knew them"
+
+    async def _write(self) -> str:
+        await self._command("active")
+        return "calls are owned"
+
+    async def _hear_out(self, known: set[str]) -> int:
+        """Let the engine read from the peer what the peer knows better of its calls. Returns how many."""
+        theirs = await self._peers.calls()
+        newer = calls.newer_there(known, await self._own.calls(), theirs, self._came_at - _CLOCKS)
+        if newer:
+            await self._command("standby")
+            await self._peers.announce("set", newer)
+            await asyncio.sleep(RESTORE)
+        return len(newer)
+
+    async def _follow(self) -> str:
+        await self._command("standby")
+        told: set[str] = set()
+        with contextlib.suppress(*AWAY):
+            told = await self._peers.ids()
+            # First what has ended: a call that has its ports now could not be restored beside it.
+            await self._peers.announce("del", await self._calls() - told)
+            for _ in range(_LISTENS):
+                if await self._peers.announce("set", told):
+                    break
+                await asyncio.sleep(_RETRY)
+        return f"calls are the peer's, {len(told)} heard again"
+
+    async def _tend_active(self) -> None:
+        written = await self._own.ids()
+        known = await self._calls()
+        # Written and not known any more: it ended while this Redis was away, or on the peer; nobody else deletes it.
+        todo = calls.tidying(written, known, self._doubted)
+        self._doubted = todo.doubted
+        await self._own.forget(todo.ended)
+        heard = 0
+        with contextlib.suppress(*AWAY):
+            heard = await self._hear_out(known)
+        if heard or todo.lacking:
+            log.info("%s: %d calls were not written, %d the peer knew better", self.name, len(todo.lacking), heard)
+            await self._command("active")
+
+    async def _tend_standby(self) -> None:
+        if self._stale and time.monotonic() - self._lost_at > STALE:
+            await self._own.empty()
+            self._stale = False
+        written = await self._peers.ids()
+        todo = calls.tidying(await self._calls(), written, self._doubted)
+        self._doubted = todo.doubted
+        if todo.lacking or todo.ended:
+            log.info("%s: %d calls were not known, %d had ended", self.name, len(todo.lacking), len(todo.ended))
+        await self._peers.announce("set", todo.lacking)
+        await self._peers.announce("del", todo.ended)
+
+    async def _calls(self) -> set[str]:
+        return set(_CALL_ID.findall((await self._command("list sessions all")).decode(errors="replace")))
 
     async def _command(self, order: str) -> bytes:
         async with engine_port.asked(self._port, order, _CLI_TIMEOUT) as reader:

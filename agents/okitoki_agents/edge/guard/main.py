@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 TICK = 0.15
 PEER_EVERY = 1.0
+TEND_EVERY = 2.0
 DRAIN_BY_VRRP = 2.0
 """Seconds that keepalived has to give the addresses away, before they are taken from it."""
 
@@ -46,6 +47,7 @@ class Guard:
         self._engines = {f"media-{number}": Engine(facts, number) for number in (1, 2)}
         self._redis_ok = self._vrrp_ok = False
         self._status = ""
+        self._moves = dict.fromkeys((address.name for address in region.addresses), 0)
         self._drain_began: float | None = None
         self._stop = asyncio.Event()
         self._redis = Watch(self._paths.pid / "redis", self._redis_changed, self._redis_changed)
@@ -99,6 +101,7 @@ class Guard:
             loop.create_task(self._every(TICK, self._look)),
             loop.create_task(self._every(leases.RENEW_EVERY, self._vouch)),
             loop.create_task(self._every(PEER_EVERY, self._look_far)),
+            loop.create_task(self._every(TEND_EVERY, self._tend)),
         ]
         await self._stop.wait()
         for task in tasks:
@@ -149,6 +152,13 @@ class Guard:
             self._redis_ok = ok
             self._publish()
 
+    async def _tend(self) -> None:
+        held = [name for name in self._engines if name in self._leases.held]
+        homeless = bool(held) and not any(render.at_home(self._facts, name) for name in held)
+        for name, engine in self._engines.items():
+            await engine.admit(homeless)
+            await engine.tend(name in self._leases.held)
+
     def _redis_changed(self) -> None:
         self._redis_ok = False
         self._publish()
@@ -159,18 +169,26 @@ class Guard:
 
     def _address_changed(self, name: str, held: bool) -> None:
         log.info("%s %s", name, "has come" if held else "has gone")
+        self._moves[name] += held
         if engine := self._engines.get(name):
             if held:
-                engine.own(lambda: name in self._leases.held, afresh=True)
+                engine.own(lambda: name in self._leases.held)
             else:
                 engine.disown(lambda: name not in self._leases.held)
         self._publish()
 
     def _reclaim(self) -> None:
-        """The own Redis or the peer is back: write what this node owns, so that the peer has it."""
+        """The own Redis or the peer is back: write what this node owns, so that the peer has it, and hear what it does
+        not."""
         for name, engine in self._engines.items():
-            if name in self._leases.held:
-                engine.own(lambda name=name: name in self._leases.held, afresh=False)  # type: ignore[misc]
+
+            def held(name: str = name) -> bool:
+                return name in self._leases.held
+
+            if held():
+                engine.reclaim(held)
+            else:
+                engine.follow(lambda held=held: not held())  # type: ignore[misc]
 
     def _begin_drain(self, reason: str) -> None:
         if self._drain_began is None:
@@ -196,7 +214,7 @@ class Guard:
         services = {service.name: str(service.health.state) for service in self._services}
         services["redis"] = "ok" if self._redis_ok else "starting" if self._redis.pid else "down"
         services["keepalived"] = "ok" if self._vrrp_ok else "down"
-        status = json.dumps({"holds": sorted(self._leases.held), "services": services})
+        status = json.dumps({"holds": sorted(self._leases.held), "services": services, "moves": self._moves})
         if status != self._status:
             with contextlib.suppress(OSError):
                 render.install(self._paths.status, status)

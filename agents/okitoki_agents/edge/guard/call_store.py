@@ -1,0 +1,61 @@
+"""The calls of one media address in a node's Redis, as that node's engine writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from okitoki_agents.edge import resp
+from okitoki_agents.edge.facts import Facts
+from okitoki_agents.edge.guard.calls import Calls
+
+_SECONDS = 0.5
+"""Short: an address that has come waits for it, and a Redis that does not answer by then is away."""
+
+
+class CallStore:
+    """Database `number` of the Redis at `host`. Each method raises OSError, TimeoutError or resp.RespError."""
+
+    def __init__(self, facts: Facts, number: int, host: str) -> None:
+        self._address = (host, facts.region.ports.redis)
+        self._password = facts.redis_password
+        self._number = str(number)
+
+    async def ids(self) -> set[str]:
+        return {key.decode() for key in await self._keys()}
+
+    async def calls(self) -> Calls:
+        keys = await self._keys()
+        if not keys:
+            return {}
+        values = await self._list("MGET", *keys)
+        # A call that ended in between has no value any more.
+        return {key.decode(): value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
+
+    async def forget(self, calls: Iterable[str]) -> None:
+        """Delete ended calls; who follows this Redis ends them too."""
+        if keys := tuple(calls):
+            await self._call(("DEL", *keys))
+
+    async def empty(self) -> None:
+        """Delete all calls, without a word to who follows this Redis."""
+        await self._call(("FLUSHDB",))
+
+    async def announce(self, event: str, calls: Iterable[str]) -> bool:
+        """Tell the engine that follows this Redis of calls once more, as if they had just been written (`set`) or
+        deleted (`del`). It reads a written one from here, and drops what it knew; unless the call is its own, when it
+        takes no notice. False: nobody listens."""
+        messages = [("PUBLISH", f"__keyspace@{self._number}__:{call}", event) for call in calls]
+        return all(await self._call(*messages)) if messages else True
+
+    async def _keys(self) -> list[bytes]:
+        return [key for key in await self._list("KEYS", "*") if isinstance(key, bytes)]
+
+    async def _list(self, *command: str | bytes) -> list[resp.Reply]:
+        (reply,) = await self._call(command)
+        if not isinstance(reply, list):
+            raise resp.RespError(f"{command[0]!r} is answered by no list")
+        return reply
+
+    async def _call(self, *commands: tuple[str | bytes, ...]) -> list[resp.Reply]:
+        replies = await resp.call(self._address, self._password, ("SELECT", self._number), *commands, seconds=_SECONDS)
+        return replies[1:]

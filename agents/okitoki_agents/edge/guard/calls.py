@@ -1,0 +1,66 @@
+"""Which of a media engine's calls are out of step between the two nodes' Redis and the engine. Pure.
+
+A node's Redis holds the calls that its engine owns, as rtpengine writes them (JSON, daemon/redis.c); the other node's
+engine follows it. When an address moves and comes back within a second, or is on both nodes for a moment, each engine
+may have been told something that the other has not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Calls = Mapping[str, bytes]
+"""Call-ID -> the call as a Redis holds it."""
+
+
+@dataclass(frozen=True, order=True)
+class Age:
+    """How much is known of a call: `signalled`, epoch second of its last signalling; `endpoints`, how many ports of
+    the phones are known, which tells an answered call from an offered one within the same second."""
+
+    signalled: int = -1
+    endpoints: int = 0
+
+
+def age(document: bytes | None) -> Age:
+    """Of a call in Redis; the least of all when there is none or it cannot be read."""
+    try:
+        call: Any = json.loads(document or b"")
+        signalled = int(call["json"]["last_signal"])
+    except (ValueError, KeyError, TypeError):
+        return Age()
+    streams = [value for name, value in call.items() if name.startswith("stream-") and isinstance(value, Mapping)]
+    return Age(signalled, sum(not str(stream.get("endpoint", ":0")).endswith(":0") for stream in streams))
+
+
+def newer_there(engine: Collection[str], here: Calls, there: Calls, since: float) -> list[str]:
+    """Calls that the engine has and of which `there` knows more than `here`, from what happened after `since` (epoch
+    seconds). What was before has come by replication; and a call that the engine does not have has ended."""
+    ages = {call: age(there[call]) for call in set(engine) & set(there)}
+    return sorted(call for call, one in ages.items() if one.signalled >= since and one > age(here.get(call)))
+
+
+@dataclass(frozen=True)
+class Tidying:
+    """What brings a Redis and an engine in step, one of which follows the other.
+
+    `lacking`: calls that the follower does not have; `ended`: calls that it keeps although they have ended; `doubted`:
+    calls that look so, and count as ended if they still do at the next look.
+    """
+
+    lacking: tuple[str, ...]
+    ended: tuple[str, ...]
+    doubted: frozenset[str]
+
+
+def tidying(follower: Collection[str], leader: Collection[str], doubted: Collection[str]) -> Tidying:
+    """`doubted`: of the last look."""
+    surplus = set(follower) - set(leader)
+    return Tidying(
+        lacking=tuple(sorted(set(leader) - set(follower))),
+        ended=tuple(sorted(surplus & set(doubted))),
+        doubted=frozenset(surplus - set(doubted)),
+    )

@@ -1,0 +1,49 @@
+"""Which calls are out of step, and who is right."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from okitoki_agents.edge.guard import calls
+from okitoki_agents.edge.guard.calls import Age
+
+
+def call(signalled: int, *endpoints: str) -> bytes:
+    """A call as rtpengine writes it, as far as it matters."""
+    streams = {f"stream-{n}": {"endpoint": endpoint} for n, endpoint in enumerate(endpoints)}
+    return json.dumps({"json": {"last_signal": str(signalled)}, **streams, "tag-0": {"tag": "x"}}).encode()
+
+
+OFFERED = call(100, "198.18.16.150:4000", "198.18.16.150:4001", ":0", ":0")
+ANSWERED = call(100, "198.18.16.150:4000", "198.18.16.150:4001", "198.18.16.51:7000", "198.18.16.51:7001")
+
+
+@pytest.mark.parametrize("document", [None, b"", b"x", b"[]", b"{}", b'{"json": {"last_signal": "x"}}'])
+def test_what_cannot_be_read_is_known_least(document: bytes | None) -> None:
+    assert calls.age(document) == Age() < calls.age(call(0))
+
+
+def test_an_answered_call_is_known_better_than_the_offered_one_of_the_same_second() -> None:
+    assert calls.age(OFFERED) == Age(100, 2)
+    assert calls.age(OFFERED) < calls.age(ANSWERED) < calls.age(call(101))
+
+
+def test_what_the_peer_heard_during_a_flap_is_newer_there() -> None:
+    here = {"answered-there": OFFERED, "same": ANSWERED, "answered-here": ANSWERED}
+    there = {"answered-there": ANSWERED, "same": ANSWERED, "answered-here": OFFERED, "begun-there": OFFERED}
+    engine = {*here, "begun-there"}
+    assert calls.newer_there(engine, here, there, since=99) == ["answered-there", "begun-there"]
+
+
+def test_an_ended_call_is_not_brought_back_and_an_old_one_left_alone() -> None:
+    there = {"ended-here": call(100), "long-ago": call(50)}
+    assert calls.newer_there({"long-ago"}, {}, there, since=99) == []
+
+
+def test_a_call_counts_as_ended_at_the_second_look_only() -> None:
+    first = calls.tidying({"a", "b", "new"}, {"a", "c"}, frozenset())
+    assert first == calls.Tidying(lacking=("c",), ended=(), doubted=frozenset({"b", "new"}))
+    second = calls.tidying({"a", "b", "new"}, {"a", "new"}, first.doubted)
+    assert second == calls.Tidying(lacking=(), ended=("b",), doubted=frozenset())

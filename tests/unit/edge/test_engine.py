@@ -1,0 +1,172 @@
+"""What an engine and both Redis are told when a media address flaps, against doubles of all three."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from unit.edge.support import facts
+from unit.edge.test_calls import ANSWERED, OFFERED
+
+from okitoki_agents.edge.guard import engine as engines
+from okitoki_agents.edge.guard.call_store import CallStore
+from okitoki_agents.edge.guard.engine import Engine
+
+
+class Store:
+    """A Redis database with the calls of one engine; `away` makes it one that does not answer."""
+
+    def __init__(self, log: list[str], name: str) -> None:
+        self.contents: dict[str, bytes] = {}
+        self.log, self.name, self.away = log, name, False
+
+    async def ids(self) -> set[str]:
+        if self.away:
+            raise TimeoutError
+        return set(self.contents)
+
+    async def calls(self) -> dict[str, bytes]:
+        await self.ids()
+        return dict(self.contents)
+
+    async def forget(self, calls: tuple[str, ...]) -> None:
+        self.log += [f"{self.name}: forget {call}" for call in calls]
+
+    async def empty(self) -> None:
+        self.log.append(f"{self.name}: empty")
+
+    async def announce(self, event: str, calls: set[str]) -> bool:
+        await self.ids()
+        self.log += [f"{self.name}: {event} {call}" for call in sorted(calls)]
+        return True
+
+
+class Bench:
+    def __init__(self, engine: Engine, log: list[str], own: Store, peers: Store) -> None:
+        self.engine, self.log, self.own, self.peers = engine, log, own, peers
+        self.known: set[str] = set()
+        self.here = True
+
+    async def done(self) -> list[str]:
+        async with asyncio.timeout(5):
+            while not self.engine.settled:  # noqa: ASYNC110 - an order has no event
+                await asyncio.sleep(0.005)
+        return self.log
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    for name in ("SETTLE", "GIVE_UP", "RESTORE", "STALE"):
+        monkeypatch.setattr(engines, name, 0.02)
+    log: list[str] = []
+
+    async def command(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        order = (await reader.readline()).decode().strip()
+        if order == "list sessions all":
+            for call in sorted(box.known):
+                writer.write(
+                    f"ID: {call:>40} | del:n | creat:  1 | prx:198.18.16.11:1 | redis: 1 | frgn:n |\n".encode()
+                )
+        else:
+            log.append(order)
+        writer.close()
+
+    async with await asyncio.start_server(command, "127.0.0.1", 0) as server:
+        here = facts(tmp_path)
+        port = server.sockets[0].getsockname()[1]
+        ports = replace(here.region.ports, cli=(port, port))
+        here = replace(here, region=replace(here.region, ports=ports))
+        own, peers = Store(log, "own"), Store(log, "peer's")
+        made = iter((own, peers))
+        monkeypatch.setattr(engines, "CallStore", lambda *_: next(made))
+        box = Bench(Engine(here, 1), log, own, peers)
+        yield box
+
+
+async def test_what_the_peer_answered_during_a_flap_is_heard_before_calls_are_claimed(bench: Bench) -> None:
+    bench.known = {"one", "two"}
+    bench.own.contents = {"one": OFFERED, "two": ANSWERED}
+    bench.peers.contents = {"one": ANSWERED, "two": OFFERED}
+    bench.engine.own(lambda: True)
+    bench.engine._came_at = 100.0  # the calls' own clock
+    assert await bench.done() == ["standby", "peer's: set one", "active"]
+
+
+async def test_calls_are_claimed_although_the_peer_is_dead(bench: Bench) -> None:
+    bench.peers.away = True
+    bench.engine.own(lambda: True)
+    assert await bench.done() == ["active"]
+
+
+async def test_an_address_that_goes_at_once_changes_nothing(bench: Bench) -> None:
+    bench.engine.own(lambda: bench.here)
+    bench.here = False
+    assert await bench.done() == []
+
+
+async def test_an_engine_that_lost_its_address_forgets_ended_calls_before_it_hears_the_others(bench: Bench) -> None:
+    bench.known = {"ended", "goes-on"}
+    bench.peers.contents = {"goes-on": ANSWERED, "begun": ANSWERED}
+    bench.engine.disown(lambda: True)
+    assert await bench.done() == ["standby", "peer's: del ended", "peer's: set begun", "peer's: set goes-on"]
+
+
+async def test_a_standby_ends_orphans_at_the_second_look_and_empties_its_redis(bench: Bench) -> None:
+    bench.known = {"orphan"}
+    await asyncio.sleep(0.03)
+    await bench.engine.tend(held=False)
+    assert bench.log == ["own: empty"]
+    await bench.engine.tend(held=False)
+    assert bench.log == ["own: empty", "peer's: del orphan"]
+
+
+async def test_a_standby_without_a_peer_keeps_what_it_knows(bench: Bench) -> None:
+    bench.known, bench.peers.away = {"call"}, True
+    for _ in range(3):
+        await bench.engine.tend(held=False)
+    assert not any("del" in entry for entry in bench.log)
+
+
+async def test_an_active_engine_writes_what_its_redis_lacks_and_deletes_what_ended_without_it(bench: Bench) -> None:
+    bench.known, bench.own.contents = {"unwritten"}, {"ended": ANSWERED}
+    await bench.engine.tend(held=True)
+    assert bench.log == ["active"]
+    bench.known, bench.log[:] = set(), []
+    await bench.engine.tend(held=True)
+    assert bench.log == ["own: forget ended"]
+
+
+async def test_new_calls_come_to_an_address_that_is_not_at_home_only_when_none_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.engine.admit(homeless=True)
+    assert bench.log == []
+    monkeypatch.setattr(bench.engine, "_at_home", False)
+    await bench.engine.admit(homeless=True)
+    await bench.engine.admit(homeless=False)
+    assert bench.log == ["set maxsessions -1", "set maxsessions 0"]
+
+
+async def test_the_store_speaks_of_one_database(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read(4096))
+        writer.write(b"+OK\r\n+OK\r\n:1\r\n:0\r\n")
+        writer.close()
+
+    @asynccontextmanager
+    async def redis() -> AsyncIterator[CallStore]:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            here = facts(tmp_path)
+            ports = replace(here.region.ports, redis=server.sockets[0].getsockname()[1])
+            yield CallStore(replace(here, region=replace(here.region, ports=ports)), 2, "127.0.0.1")
+
+    async with redis() as store:
+        assert await store.announce("set", ["a", "b"]) is False
+    assert b"SELECT\r\n$1\r\n2\r\n" in heard[0]
+    assert b"PUBLISH\r\n$16\r\n__keyspace@2__:a\r\n$3\r\nset\r\n" in heard[0]
