@@ -14,6 +14,7 @@ from typing import Any
 
 import gevent
 from gevent import subprocess
+from gevent.lock import RLock
 from locust import events
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
@@ -40,6 +41,7 @@ class Life:
         self.environment: Environment | None = None
         self.run: Run | None = None
         self.switchboard: Switchboard | None = None
+        self.starting = RLock()  # users start at the same time, and one process has all their phones
         self.agents: list[tuple[str, str]] | None = None
         self.collector: Collector | None = None
         self.courier: Courier | None = None
@@ -83,8 +85,9 @@ def switchboard() -> Switchboard:
     run = LIFE.run
     if run is None or run.options.phones is None:
         raise RuntimeError("there is no run with phones")
-    if LIFE.switchboard is None:
-        LIFE.switchboard = Switchboard(run, run.options.phones)
+    with LIFE.starting:
+        if LIFE.switchboard is None:
+            LIFE.switchboard = Switchboard(run, run.options.phones)
     return LIFE.switchboard
 
 
@@ -99,9 +102,13 @@ def next_agent() -> tuple[str, str] | None:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise OptionError(f"--agents-file {path}: {error.strerror}") from error
-        workers = int(getattr(given(LIFE.environment), "okitoki_workers", 1)) if LIFE.environment else 1
-        LIFE.agents = sorted(read_secrets(text).items())[run.worker % workers :: workers]
+        LIFE.agents = sorted(read_secrets(text).items())[run.worker % workers() :: workers()]
     return LIFE.agents.pop(0) if LIFE.agents else None
+
+
+def workers() -> int:
+    """How many processes have users in this run."""
+    return int(getattr(given(LIFE.environment), "okitoki_workers", 1)) if LIFE.environment else 1
 
 
 def complain(text: str) -> None:
@@ -126,6 +133,9 @@ def install() -> None:
 def on_init(environment: Environment, **_: Any) -> None:
     """Wrong options end a headless run before it begins; with the web page they may still be mended there."""
     LIFE.environment = environment
+    # Locust sets the timer of --run-time next, and gevent counts it from when its loop last looked at the clock: before
+    # all the imports, which take seconds on a busy machine.
+    gevent.get_hub().loop.update_now()
     arguments = given(environment)
     if not LIFE.leads:
         return
@@ -135,6 +145,9 @@ def on_init(environment: Environment, **_: Any) -> None:
         except OptionError as error:
             print(error, file=sys.stderr)
             sys.exit(BAD_OPTIONS)
+    for user in environment.user_classes:
+        if counted := getattr(user, "counted_by", None):
+            user.fixed_count = int(getattr(arguments, counted))
     if (shape := SHAPES.get(arguments.shape)) is not None:
         environment.shape_class = shape()
         environment.shape_class.runner = environment.runner
@@ -190,7 +203,7 @@ def facts(options: Options, environment: Environment, name: str) -> dict[str, An
         "run": name,
         "since": since.isoformat(timespec="seconds"),
         "workers": sorted(LIFE.workers),
-        "patience": 60.0,
+        "patience": options.patience,
         "context": {
             "seed": options.seed,
             "rate": options.rate,

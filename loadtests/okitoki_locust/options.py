@@ -44,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("shape", "none", "how the number of users (-u) goes over the run time (-t)", choices=SHAPES, **fixed)
     add("judge", "yes", "after the run, read back and judge; the verdict is the exit code", choices=("yes", "no"))
     add("collect-port", COLLECT_PORT, "port of the master where workers bring their ledgers", type=int, **fixed)
+    add("patience", 60.0, "seconds to wait for call records, and for the API itself, before judging", type=float)
     _add_phone_arguments(add)
 
 
@@ -53,6 +54,8 @@ def _add_phone_arguments(add: Any) -> None:
     add("trunk", "", "own HOST[:PORT] that the region knows as a carrier, for callers")
     add("caller", "+380501112233", "number that callers show")
     add("agents-file", "", 'file with {"1001": "SIP secret", …}, as `okitoki_load provision` writes it')
+    add("agents", 0, "how many of the users (-u) are agents' phones", type=int)
+    add("callers", 0, "how many of the users (-u) are callers", type=int)
     add("call-every", 5.0, "seconds from one start of a caller's calls to the next", type=float)
     add("talk", "3:8", "how long a call lasts, LEAST:MOST seconds")
 
@@ -96,6 +99,7 @@ class Phones:
     trunk: tuple[str, int] | None
     caller: str
     secrets_file: Path | None
+    agents: int
     call_every: float
     talk: tuple[float, float]
 
@@ -111,6 +115,7 @@ class Options:
     rate: float
     deadline: float
     requests_at_once: int
+    patience: float
     phones: Phones | None = field(default=None)
 
     @classmethod
@@ -128,6 +133,7 @@ class Options:
             rate=_positive(values, "rate"),
             deadline=_positive(values, "deadline"),
             requests_at_once=int(_positive(values, "requests_at_once")),
+            patience=_positive(values, "patience"),
             phones=_phones(values),
         )
 
@@ -166,6 +172,7 @@ def _phones(values: Mapping[str, Any]) -> Phones | None:
         trunk=trunk,
         caller=values["caller"],
         secrets_file=Path(values["agents_file"]) if values["agents_file"] else None,
+        agents=int(values["agents"]),
         call_every=_positive(values, "call_every"),
         talk=talk,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
 from locust import LoadTestShape
@@ -44,7 +45,7 @@ class Shape(LoadTestShape):
     curve = "steady"
 
     def tick(self) -> tuple[int, float] | None:
-        at = self.get_run_time()
+        at = time.perf_counter() - self.start_time
         peak, length, rate = self._common()
         if at >= length:
             return None

@@ -13,6 +13,9 @@ from okitoki_locust.options import OptionError, Phones
 from okitoki_locust.run import Run
 from okitoki_locust.schedule import OpenSchedule
 
+# Callers begin when the agents of their process are registered, or after this, and then the calls tell.
+REGISTRATION_SECONDS = 10.0
+
 
 class PhoneUser(User):
     """What both have in common."""
@@ -30,6 +33,8 @@ class PhoneUser(User):
 
 class AgentUser(PhoneUser):
     """One agent's phone: registers, answers, talks. It stays until the run ends, whatever Locust ramps down."""
+
+    counted_by = "agents"
 
     def on_start(self) -> None:
         super().on_start()
@@ -55,6 +60,8 @@ class AgentUser(PhoneUser):
 class CallerUser(PhoneUser):
     """Calls through the carrier's side, one every --call-every seconds however the earlier ones fare."""
 
+    counted_by = "callers"
+
     def on_start(self) -> None:
         super().on_start()
         if self.phones.trunk is None:
@@ -64,8 +71,9 @@ class CallerUser(PhoneUser):
         name = self.run_now.writer_name()
         self.operations = Operations(run=self.run_now.name, name=name, number=options.numbers[0], seed=options.seed)
         random = self.operations.random
-        self.schedule = OpenSchedule(self.phones.call_every, self.run_now.clock.now, random.random())
         self.callee_ends = False
+        lifecycle.switchboard().wait_registered(self.phones.agents // lifecycle.workers(), REGISTRATION_SECONDS)
+        self.schedule = OpenSchedule(self.phones.call_every, self.run_now.clock.now, random.random())
         gevent.sleep(self.schedule.wait())
 
     def wait_time(self) -> float:

@@ -35,8 +35,9 @@ class Switchboard:
     def __init__(self, run: Run, phones: Phones) -> None:
         self._run = run
         self._ready = Event()
+        self._serves = False
         self._calls: dict[str, Operation] = {}
-        self._established: dict[str, Operation] = {}
+        self._registered: set[str] = set()
         self._ending = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "okitoki_locust.phones"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -48,8 +49,11 @@ class Switchboard:
             {"server": phones.server, "host": phones.address, "trunk": phones.trunk, "caller": phones.caller,
              "seed": seed}
         )  # fmt: skip
-        if not self._ready.wait(START_SECONDS):
+        self._ready.wait(START_SECONDS)
+        if not self._serves:
+            self._ending = True
             self._process.kill()
+            run.broken = run.broken or "the phones' process did not start"
             raise PhonesError("the phones' process did not start; its own words are above")
 
     def _send(self, command: dict[str, Any]) -> None:
@@ -74,15 +78,24 @@ class Switchboard:
              "calleeEnds": callee_ends, "reference": operation.id}
         )  # fmt: skip
 
+    def wait_registered(self, count: int, limit: float) -> bool:
+        """Wait until so many agents are registered, for so many seconds at most."""
+        until = self._run.clock.now() + limit
+        while len(self._registered) < count and self._run.clock.now() < until:
+            gevent.sleep(0.05)
+        return len(self._registered) >= count
+
     def _read(self) -> None:
         for line in self._process.stdout:
             event = json.loads(line)
             getattr(self, f"_take_{event.pop('event')}")(**event)
-        if not self._ending:
+        self._ready.set()
+        if not self._ending and self._serves:
             self._run.publish("SIP", "phones' process", 0.0, "sip", error="it ended by itself")
             self._run.broken = self._run.broken or "the phones' process ended by itself"
 
     def _take_ready(self) -> None:
+        self._serves = True
         self._ready.set()
 
     def _take_end(self) -> None:
@@ -93,6 +106,7 @@ class Switchboard:
 
     def _take_registration(self, at: float, username: str, registered: bool, why: str, seconds: float) -> None:
         self._run.note("registration", at=at, username=username, registered=registered, why=why)
+        (self._registered.add if registered else self._registered.discard)(username)
         error = None if registered else why
         self._run.publish("SIP", "REGISTER", seconds, "sip", error=error, agent=username)
 
