@@ -9,13 +9,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := operator app agents loadtests chaos local
+TENANT ?= acme
+ARGS ?= -u 5 -t 30s
 export PYTHONPATH := $(subst $(eval ) ,:,$(abspath $(SOURCES)))
 export UV_PYTHON_DOWNLOADS := never
 LOCAL := $(BIN)/python -m okitoki_local
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help demo demo-down test check setup cluster cluster-down cluster-env cluster-tools images clean-cache \
-        crds lint types imports generated charts test-unit test-api test-cluster format
+        crds lint types imports generated charts test-unit test-api test-cluster load format
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +56,10 @@ imports: setup ## Layers, by import-linter
 generated: setup ## crds/ and the CRD chart are what the models say
 	$(BIN)/python -m okitoki.api.crds --check
 	$(BIN)/python -m okitoki.api.crds --check charts/okitoki-crds/files
-charts: cluster-tools ## helm lint of both charts
+charts: cluster-tools ## helm lint of the charts
 	$(LOCAL) run helm lint --strict charts/okitoki-crds
 	$(LOCAL) run helm lint --strict charts/okitoki --values charts/okitoki/ci/values.yaml
+	$(LOCAL) run helm lint --strict charts/okitoki-load --values charts/okitoki-load/ci/values.yaml
 test-unit: cluster-tools ## Unit tests: no cluster
 	$(PYTEST) tests/unit
 
@@ -65,6 +68,10 @@ test-api: cluster-tools ## Against a real API server (etcd and kube-apiserver on
 	$(PYTEST) tests/api
 test-cluster: images ## On the local kind cluster
 	$(PYTEST) tests/cluster
+
+##@ Load
+load: $(VENV)/.ready ## Locust on a tenant of the local cluster: make load TENANT=acme ARGS="-u 10 -t 1m" (docs/load.md)
+	$(LOCAL) load-test $(if $(AGENTS),--agents $(AGENTS)) $(if $(WEB),--web) $(TENANT) $(ARGS)
 
 ##@ Writing
 crds: setup ## Generate crds/ and their copy in the chart from the models

@@ -29,7 +29,7 @@ from okitoki_locust.switchboard import END_SECONDS, Switchboard
 DELIVERY_SECONDS = 30.0
 # Records from before the run's start may belong to operations that were due at once; clocks may differ a little.
 SINCE_SECONDS = 60.0
-BAD_OPTIONS = 2
+BAD_OPTIONS, UNDELIVERED = 2, 4
 
 log = logging.getLogger(__name__)
 
@@ -247,7 +247,11 @@ def on_test_stop(environment: Environment, **_: Any) -> None:
         run.end()
         LIFE.run = None
     if LIFE.courier is not None:
-        if not LIFE.courier.finish(DELIVERY_SECONDS):
+        if LIFE.courier.finish(DELIVERY_SECONDS):
+            # Failed requests are the master's to judge, not this process's failure.
+            environment.process_exit_code = environment.process_exit_code or 0
+        else:
+            environment.process_exit_code = UNDELIVERED
             log.error("the ledger could not be brought to the master; it is kept in %s", run.book.path if run else "-")
         LIFE.courier = None
     if LIFE.leads and LIFE.name is not None:

@@ -33,6 +33,11 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--traffic-only", action="store_true", help="on the platform as it is: install and apply nothing")
     demo.add_argument("--no-faults", action="store_true", help="kill nothing")
     demo.add_argument("--seed", type=int, help="of the faults' moments and the calls; by default the time")
+    load_test = commands.add_parser("load-test", help="run Locust on a tenant, in a container on the cluster's network")
+    load_test.add_argument("--agents", type=int, default=0, help="phones of agents; with them one caller")
+    load_test.add_argument("--web", action="store_true", help="Locust's web page instead of a run at once")
+    load_test.add_argument("tenant")
+    load_test.add_argument("words", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="of Locust, and ours")
     run = commands.add_parser("run", help="run a command with the cluster's variables, in its network if it is up")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     return top
@@ -62,6 +67,10 @@ def _run(chosen: argparse.Namespace, env: Environment) -> int:
         from okitoki_local.demo.run import Options, demo
 
         return demo(env, Options(chosen.traffic_only, not chosen.no_faults, chosen.seed))
+    if chosen.command == "load-test":
+        from okitoki_local.load import LoadTest, load_test
+
+        return load_test(env, LoadTest(chosen.tenant, chosen.agents, chosen.web, tuple(chosen.words)))
     if chosen.command == "run":
         return env.run(chosen.words, inside=_is_up(env), check=False, capture=False).returncode
     from okitoki_local.bases import ensure_base, parse_packages
