@@ -83,7 +83,13 @@ def test_keepalived_one_instance_for_each_address_with_its_service(tmp_path: Pat
         assert re.search(rf"track_file \{{\s+{service}\s+\}}", body)
         assert re.search(rf"unicast_peer \{{\s+{PEER}\s+\}}", body)
         assert "nopreempt" in body
-        assert "advert_int 0.1\n" in body
+        assert "advert_int 0.04\n" in body
+        assert "down_timer_adverts 8\n" in body
+
+
+@pytest.mark.parametrize(("interval", "expected"), [(100, ("0.04", 8)), (200, ("0.08", 8)), (10, ("0.01", 3))])
+def test_more_adverts_in_the_same_time(interval: int, expected: tuple[str, int]) -> None:
+    assert render.adverts(interval) == expected
 
 
 def test_keepalived_without_a_peer_does_not_multicast(tmp_path: Path) -> None:

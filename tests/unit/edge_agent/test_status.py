@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -203,10 +204,10 @@ async def pair(peer: PeerAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(media, "sessions", sessions)
     monkeypatch.setattr("okitoki_agents.edge.agent.pair.redis_client", lambda facts, address: FakeRedis())
-    monkeypatch.setattr("okitoki_agents.edge.agent.pair._alive", lambda file: True)
     made = Pair(facts(tmp_path, {"agent": peer.port}), lambda: None)
     status_file = tmp_path / "run" / "status.json"
-    status_file.parent.mkdir()
+    (status_file.parent / "pid").mkdir(parents=True)
+    (status_file.parent / "pid" / "guard").write_text(f"{os.getpid()}\n")
     status_file.write_text(json.dumps({"holds": ["sip"], "services": GOOD}))
     made.peer_address = "127.0.0.2"
     made._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2))
@@ -330,3 +331,48 @@ async def test_a_standby_that_lacks_calls_is_told_them_again_by_the_node_that_ha
     assert told == [pair._facts.region.ports.cli[1]]
     await look(pair, UNEQUAL_LOOKS - 1)
     assert len(told) == 1
+
+
+def test_an_address_on_both_nodes_is_no_protection() -> None:
+    peer = Peer("198.18.16.12", answers=True, ready=True, node=node(("sip", "media-2")))
+    found = status.unprotected(node(("sip", "media-1")), peer, own_redis=True, peer_redis=True, lacking=[])
+    assert found == ["sip is on both nodes"]
+
+
+def test_comings_are_handed_on_and_a_guard_without_them_is_understood() -> None:
+    guard = status.parse_guard_status({"holds": ["sip"], "services": GOOD, "comings": {"sip": 3, "x": 1, "https": "y"}})
+    assert guard.comings == {"sip": 3}
+    handed, _ = status.parse_node_document(status.node_document(guard, ready=True))
+    assert handed.comings == {"sip": 3}
+    assert status.parse_guard_status({"holds": ["sip"], "services": GOOD}).comings == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"sip": 1}, {"sip": 2}, True),
+        ({"sip": 1}, {"sip": 1}, False),
+        ({"sip": 5}, {"sip": 1}, False),  # another guard
+        ({}, {"sip": 1}, False),
+        ({"sip": 5}, {}, False),
+    ],
+)
+def test_an_address_that_has_come_is_a_move(before: dict[str, int], after: dict[str, int], expected: bool) -> None:
+    old, new = Node(comings=before), Node(comings=after)
+    assert status.moved((old, None), (new, None)) is expected
+    assert status.moved((Node(), old), (Node(), new)) is expected
+
+
+async def test_a_flap_between_two_looks_ends_protection_until_calls_were_compared(pair: Pair) -> None:
+    def guard_says(comings: int) -> None:
+        document = {"holds": ["sip"], "services": GOOD, "comings": {"sip": comings}}
+        pair._facts.paths.status.write_text(json.dumps(document))
+
+    guard_says(1)
+    await look(pair)
+    assert pair.unprotected == []
+    guard_says(2)
+    await look(pair, 1)
+    assert pair.unprotected == ["the calls of both nodes are being compared"]
+    await look(pair, EQUAL_LOOKS - 1)
+    assert pair.unprotected == []

@@ -266,6 +266,10 @@ class Agent:
             ("okitoki_edge_holds", {"address": name}, float(name in pair.own.holds)) for name in status.HOLDABLE
         ]
         samples += [
+            ("okitoki_edge_address_comings_total", {"address": name}, float(count))
+            for name, count in pair.own.comings.items()
+        ]
+        samples += [
             ("okitoki_edge_service_ok", {"service": name}, float(state == "ok"))
             for name, state in pair.own.services.items()
         ]

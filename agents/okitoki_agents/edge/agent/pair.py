@@ -5,13 +5,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import aiohttp
 import redis.asyncio
 import redis.exceptions
 
 from okitoki_agents.edge.agent import media, status, store
+from okitoki_agents.edge.agent.guard_watch import GuardWatch
 from okitoki_agents.edge.agent.status import Node, Peer
 from okitoki_agents.edge.facts import Facts
 
@@ -55,11 +55,17 @@ class Pair:
         self._peer_redis: tuple[str, redis.asyncio.Redis] | None = None
         self.own_redis = redis_client(facts, facts.node_ip)
         self.own = Node()
+        self._nodes: tuple[Node, Node | None] = (self.own, None)
         self.since: dict[str, int] = {}
-        self.guard_alive = False
+        self._guard = GuardWatch(facts.paths)
         self.peer_address: str | None = None
         self.peer: Peer | None = None
         self.unprotected = ["not looked yet"]
+
+    @property
+    def guard_alive(self) -> bool:
+        """Whether somebody looks after this node's addresses."""
+        return self._guard.problem is None
 
     @property
     def peer_redis(self) -> redis.asyncio.Redis | None:
@@ -88,16 +94,21 @@ class Pair:
         if peer is not None and peer.answers:
             self._steady("peer", True)
         self.since = status.moves(self.own.holds, guard.holds, self.since, time.time())
-        self.own = Node(guard.holds, guard.services, own_sessions)
-        self.guard_alive = _alive(self._facts.paths.pid / "guard")
+        nodes_before = self._nodes
+        self.own = Node(guard.holds, guard.services, own_sessions, guard.comings)
+        self._nodes = (self.own, self.peer.node if self.peer is not None and self.peer.answers else nodes_before[1])
+        if status.moved(nodes_before, self._nodes):
+            # It may be back within a look; whether the standby has missed something meanwhile is to be seen.
+            self._equal_looks = 0
+        self._guard.look()
         faults = status.unprotected(self.own, self.peer, own_redis, peer_redis, [])
         self.unprotected = faults or self._compare_calls()
         if faults:
             self._equal_looks = self._unequal_looks = 0
         elif self._unequal_looks and self._unequal_looks % UNEQUAL_LOOKS == 0:
             await self._tell_calls_again()
-        if not self.guard_alive:
-            self.unprotected.append("the guard is not running")
+        if self._guard.problem is not None:
+            self.unprotected.append(self._guard.problem)
         if before != (self.own.holds, self.own.services, self.guard_alive, self.unprotected):
             self._on_change()
 
@@ -168,12 +179,4 @@ async def _answers(client: redis.asyncio.Redis | None) -> bool:
     try:
         return bool(await client.ping())
     except (redis.exceptions.RedisError, OSError, TimeoutError):
-        return False
-
-
-def _alive(pid_file: Path) -> bool:
-    """Whether the process of a pid file lives; all containers of the pod share one pid namespace."""
-    try:
-        return Path(f"/proc/{int(pid_file.read_text())}").exists()
-    except (OSError, ValueError):
         return False

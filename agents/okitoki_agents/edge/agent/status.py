@@ -19,11 +19,13 @@ SESSIONS_TOLERANCE_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Node:
-    """One node of the pair. sessions: by engine, "1" and "2"; an engine that does not answer is missing."""
+    """One node of the pair. sessions: by engine, "1" and "2"; an engine that does not answer is missing. comings: how
+    often each address has come to this node since its guard started."""
 
     holds: tuple[str, ...] = ()
     services: Mapping[str, str] = field(default_factory=dict)
     sessions: Mapping[str, Sessions] = field(default_factory=dict)
+    comings: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,13 @@ def parse_guard_status(document: Any) -> Node:
     """Holdings and services of the guard's status.json; a node without both when it is not of its form."""
     if not isinstance(document, Mapping):
         return Node()
-    holds, services = document.get("holds"), document.get("services")
-    if not isinstance(holds, list) or not isinstance(services, Mapping):
+    holds, services, comings = document.get("holds"), document.get("services"), document.get("comings", {})
+    if not isinstance(holds, list) or not isinstance(services, Mapping) or not isinstance(comings, Mapping):
         return Node()
     return Node(
         holds=tuple(name for name in HOLDABLE if name in holds),
         services={str(name): str(state) for name, state in services.items()},
+        comings={name: comings[name] for name in HOLDABLE if isinstance(comings.get(name), int)},
     )
 
 
@@ -56,6 +59,7 @@ def node_document(node: Node, ready: bool) -> dict[str, Any]:
         "holds": list(node.holds),
         "services": dict(node.services),
         "sessions": {name: {"own": counts.own, "foreign": counts.foreign} for name, counts in node.sessions.items()},
+        "comings": dict(node.comings),
     }
 
 
@@ -66,7 +70,7 @@ def parse_node_document(document: Any) -> tuple[Node, bool]:
         str(name): Sessions(own=int(counts["own"]), foreign=int(counts["foreign"]))
         for name, counts in document["sessions"].items()
     }
-    return Node(node.holds, node.services, sessions), bool(document["ready"])
+    return Node(node.holds, node.services, sessions, node.comings), bool(document["ready"])
 
 
 def unready(node: Node, guard_alive: bool, routes_published: bool, haproxy_error: str | None) -> list[str]:
@@ -114,7 +118,19 @@ def unprotected(own: Node, peer: Peer | None, own_redis: bool, peer_redis: bool,
         reasons.append(f"the peer at {peer.address} is not ready")
     if not peer_redis:
         reasons.append("Redis of the peer does not answer")
+    reasons += [f"{name} is on both nodes" for name in HOLDABLE if name in own.holds and name in peer.node.holds]
     return reasons + lacking
+
+
+def moved(before: tuple[Node, Node | None], after: tuple[Node, Node | None]) -> bool:
+    """Whether an address has moved between two looks at both nodes, even if it is back where it was. A guard that has
+    started anew counts from nought, which is no news of an address."""
+
+    def more(old: Node | None, new: Node | None) -> bool:
+        old, new = old or Node(), new or Node()
+        return any(new.comings.get(name, 0) > count for name, count in old.comings.items())
+
+    return any(more(old, new) for old, new in zip(before, after, strict=True))
 
 
 def moves(before: tuple[str, ...], after: tuple[str, ...], since: Mapping[str, int], now: float) -> dict[str, int]:
@@ -136,6 +152,7 @@ def annotation(
     return {
         "holds": list(node.holds),
         "since": dict(sorted(since.items())),
+        "comings": dict(sorted(node.comings.items())),
         "services": dict(sorted(node.services.items())),
         "peer": peer,
         "peerAnswers": peer_answers,

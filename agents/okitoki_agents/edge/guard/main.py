@@ -47,7 +47,7 @@ class Guard:
         self._engines = {f"media-{number}": Engine(facts, number) for number in (1, 2)}
         self._redis_ok = self._vrrp_ok = False
         self._status = ""
-        self._moves = dict.fromkeys((address.name for address in region.addresses), 0)
+        self._comings = dict.fromkeys((address.name for address in region.addresses), 0)
         self._drain_began: float | None = None
         self._stop = asyncio.Event()
         self._redis = Watch(self._paths.pid / "redis", self._redis_changed, self._redis_changed)
@@ -169,7 +169,7 @@ class Guard:
 
     def _address_changed(self, name: str, held: bool) -> None:
         log.info("%s %s", name, "has come" if held else "has gone")
-        self._moves[name] += held
+        self._comings[name] += held
         if engine := self._engines.get(name):
             if held:
                 engine.own(lambda: name in self._leases.held)
@@ -214,7 +214,7 @@ class Guard:
         services = {service.name: str(service.health.state) for service in self._services}
         services["redis"] = "ok" if self._redis_ok else "starting" if self._redis.pid else "down"
         services["keepalived"] = "ok" if self._vrrp_ok else "down"
-        status = json.dumps({"holds": sorted(self._leases.held), "services": services, "moves": self._moves})
+        status = json.dumps({"holds": sorted(self._leases.held), "services": services, "comings": self._comings})
         if status != self._status:
             with contextlib.suppress(OSError):
                 render.install(self._paths.status, status)
