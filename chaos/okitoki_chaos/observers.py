@@ -9,29 +9,28 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from okitoki_chaos.timeline import Timeline
-from okitoki_chaos.whole import ADDRESSES
+from okitoki_chaos.whole import ADDRESSES, EDGE, EDGE_STATUS, LEADER
 
 AGAIN_SECONDS = 1.0
 Seen = Callable[[str], list[dict[str, str]]]
 
 
 def leader_line(line: str) -> list[dict[str, str]]:
-    """`NAMESPACE<tab>LEADER` of a tenant's leader object. Pure."""
-    namespace, _, leader = line.partition("\t")
+    """`NAMESPACE|LEADER` of a tenant's leader object. Pure."""
+    namespace, _, leader = line.partition("|")
     if not namespace.startswith("tenant-"):
         return []
     return [{"event": "primary", "of": namespace.removeprefix("tenant-"), "is": leader or "nobody"}]
 
 
 def holder_line(line: str) -> list[dict[str, str]]:
-    """`NAMESPACE<tab>POD<tab>STATUS` of an edge pod: each address that it says it holds. Pure."""
-    namespace, _, rest = line.partition("\t")
-    pod, _, text = rest.partition("\t")
+    """`NAMESPACE|POD|STATUS` of an edge pod: each address that it says it holds. Pure."""
+    namespace, _, rest = line.partition("|")
+    pod, _, text = rest.partition("|")
     try:
         holds = json.loads(text).get("holds", []) if text else []
     except json.JSONDecodeError:
@@ -41,8 +40,8 @@ def holder_line(line: str) -> list[dict[str, str]]:
 
 
 def condition_line(line: str) -> list[dict[str, str]]:
-    """`KIND<tab>NAME<tab>TYPE=STATUS:REASON,…` of a resource. Pure."""
-    kind, name, text = (*line.split("\t"), "", "")[:3]
+    """`KIND|NAME|TYPE=STATUS:REASON,…` of a resource. Pure."""
+    kind, name, text = (*line.split("|"), "", "")[:3]
     found = []
     for one in text.split(","):
         condition, _, value = one.partition("=")
@@ -53,38 +52,27 @@ def condition_line(line: str) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Watch:
-    """What to watch: kubectl's arguments, and how to read its lines."""
+    """What to watch: kubectl's arguments, the template of a line, and how to read it."""
 
     name: str
     arguments: tuple[str, ...]
+    template: str
     read: Seen
 
 
+# Templates of Go, since kubectl's JSONPath forgets in the second line of a watch that it is inside of a range.
+_NOTE = '{{with .metadata.annotations}}{{with index . "%s"}}{{.}}{{end}}{{end}}'
+_LEADER = "{{.metadata.namespace}}|" + _NOTE % "leader" + '{{"\\n"}}'
+_HOLDER = "{{.metadata.namespace}}|{{.metadata.name}}|" + _NOTE % EDGE_STATUS + '{{"\\n"}}'
+_CONDITIONS = (
+    '{{.kind}}|{{.metadata.name}}|{{range .status.conditions}}{{.type}}={{.status}}:{{.reason}},{{end}}{{"\\n"}}'
+)
 WATCHES = (
-    Watch(
-        "primaries",
-        ("configmaps", "-A", "--field-selector", "metadata.name=postgres-leader",
-         "-o", r"jsonpath={.metadata.namespace}{'\t'}{.metadata.annotations.leader}{'\n'}"),
-        leader_line,
-    ),
-    Watch(
-        "holders",
-        ("pods", "-A", "-l", "app.kubernetes.io/name=edge",
-         "-o", r"jsonpath={.metadata.namespace}{'\t'}{.metadata.name}{'\t'}"
-               r"{.metadata.annotations.platform\.oki-toki\.net/edge-status}{'\n'}"),
-        holder_line,
-    ),
-    *(
-        Watch(
-            f"conditions of {kind}",
-            (f"{kind}.platform.oki-toki.net",
-             "-o", r"jsonpath={.kind}{'\t'}{.metadata.name}{'\t'}"
-                   r"{range .status.conditions[*]}{.type}={.status}:{.reason},{end}{'\n'}"),
-            condition_line,
-        )
-        for kind in ("tenants", "voiceregions")
-    ),
-)  # fmt: skip
+    Watch("primaries", ("configmaps", "-A", "--field-selector", f"metadata.name={LEADER}"), _LEADER, leader_line),
+    Watch("holders", ("pods", "-A", "-l", EDGE), _HOLDER, holder_line),
+    Watch("tenants", ("tenants.platform.oki-toki.net",), _CONDITIONS, condition_line),
+    Watch("regions", ("voiceregions.platform.oki-toki.net",), _CONDITIONS, condition_line),
+)
 
 
 class Changes:
@@ -128,15 +116,14 @@ class Observers:
     def _follow(self, watch: Watch) -> None:
         changes = Changes()
         while not self._stop.is_set():
-            begun = time.monotonic()
             self._once(watch, changes)
-            if not self._stop.is_set() and time.monotonic() - begun < AGAIN_SECONDS:
+            if not self._stop.is_set():
                 self._timeline.note("blind", observer=watch.name)
             self._stop.wait(AGAIN_SECONDS)
 
     def _once(self, watch: Watch, changes: Changes) -> None:
         process = subprocess.Popen(
-            [*self._command, *watch.arguments],
+            [*self._command, *watch.arguments, "-o", f"go-template={watch.template}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ from typing import Any
 
 from okitoki_chaos.cluster import ChaosError, Cluster, Pod, pods
 from okitoki_chaos.driver import Driver, NotPossible
-from okitoki_chaos.whole import APP, EDGE, HOLDS_SIP, POSTGRES, holder_of_sip, primary
+from okitoki_chaos.whole import APP, EDGE, HOLDS_SIP, POSTGRES, holder_of_sip, holders, primary
 
 SYSTEM_NAMESPACE = "okitoki-system"
 OPERATOR = "app.kubernetes.io/name=operator"
@@ -96,8 +96,11 @@ class World:
     # Targets are found anew for each fault: yesterday's primary is today's standby.
 
     def target(self, expression: str, tenant: str, region: str) -> Target:
-        """`primary`, `standby`, `standbys`, `members`, `app`, `edge-sip`, `edge-other`, `operator-leader`, `operators`,
-        `control-plane`, `all-nodes`, `node-of:X`. Raises ChaosError when nobody is in that place now."""
+        """`primary`, `standby`, `standbys`, `members`, `app`, `apps`, `edge-sip`, `edge-other`, `edge-media`,
+        `operator-leader`, `operators`, `control-plane`, `all-nodes`, `node-of:X`.
+
+        Raises ChaosError when nobody is in that place now.
+        """
         kind, _, inner = expression.partition(":")
         if kind == "node-of":
             found = self.target(inner, tenant, region)
@@ -110,7 +113,9 @@ class World:
             return self._member(expression, f"tenant-{tenant}")
         if expression == "app":
             return Target(expression, (self._pick(self._ready(f"tenant-{tenant}", APP), expression),))
-        if expression in {"edge-sip", "edge-other"}:
+        if expression == "apps":
+            return Target(expression, tuple(self._ready(f"tenant-{tenant}", APP)))
+        if expression in {"edge-sip", "edge-other", "edge-media"}:
             return self._edge(expression, f"okitoki-region-{region}")
         if expression in {"operator-leader", "operators"}:
             return self._operator(expression)
@@ -138,7 +143,11 @@ class World:
     def _edge(self, expression: str, namespace: str) -> Target:
         if expression == "edge-sip":
             return Target(expression, (holder_of_sip(self.cluster, namespace),))
-        others = [pod for pod in self._ready(namespace, EDGE) if pod.labels.get(HOLDS_SIP) != "true"]
+        ready = self._ready(namespace, EDGE)
+        if expression == "edge-media":
+            names = holders(ready)["media-1"]
+            return Target(expression, (self._pick([pod for pod in ready if pod.name in names], expression),))
+        others = [pod for pod in ready if pod.labels.get(HOLDS_SIP) != "true"]
         return Target(expression, (self._pick(others, expression),))
 
     def _operator(self, expression: str) -> Target:

@@ -6,9 +6,9 @@ from okitoki_chaos.cluster import ChaosError
 from okitoki_chaos.session import current
 
 
-def not_whole(within: float) -> list[str]:
-    """What is not well after `within` seconds of patience; the empty list when all is."""
-    return current().whole(float(within))
+def state(within: float) -> str:
+    """`whole` as soon as all is well, or what is not after `within` seconds of patience."""
+    return "; ".join(current().whole(float(within))) or "whole"
 
 
 def bit() -> list[str]:

@@ -218,11 +218,11 @@ def plan_delay(world: World, target: Target, parameters: Parameters) -> Plan:
 
 
 def plan_mute(world: World, target: Target, parameters: Parameters) -> Plan:
-    """Audio (UDP of the region's media ports) no longer leaves an edge node in one direction: a control."""
+    """Audio (UDP of the region's media ports) to the carriers no longer leaves an edge node: a control."""
     region = next(obj for obj in world.objects if obj["kind"] == "VoiceRegion")
     ports = region["spec"]["media"]["portRange"]
-    to = str(parameters["to"])
-    rule = f"ip daddr {to} udp sport {ports['from']}-{ports['to']} counter drop"
+    to = ", ".join(host for carrier in region["spec"]["carriers"] for host in carrier["hosts"])
+    rule = f"ip daddr {{ {to} }} udp sport {ports['from']}-{ports['to']} counter drop"
     return rules_plan(world, target, "mute", [("output", rule)], ())
 
 

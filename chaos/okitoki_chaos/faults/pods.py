@@ -154,17 +154,21 @@ def plan_kill(world: World, target: Target, parameters: Parameters) -> Plan:
 def plan_container(world: World, target: Target, parameters: Parameters) -> Plan:
     """SIGKILL of one container's first process: the kubelet restarts it in place."""
     pod = target.pod
-    found = base.processes(world, pod, base.names_of(parameters, "container"), ".")
-    first = [one for one in found if one.first]
-    if len(first) != 1:
-        raise ChaosError(f"{pod.title}: name one container, for {len(first)} first processes were found")
+    names = base.names_of(parameters, "container")
+    (identity, *more) = base.containers(pod, names)
+    if more:
+        raise ChaosError(f"{pod.title} has {len(more) + 1} containers: name the one to kill")
+    first = int(_inspect(world.cluster, pod.node, "inspect", identity)["info"]["pid"])
+    marks = [one.mark for one in base.processes(world, pod, names, ".") if one.pid == first]
+    if not marks:
+        raise ChaosError(f"{pod.title}: the first process of {names} ended before it could be killed")
     return Plan(
         "container-kill",
         target.title,
-        inject=(base.kill(pod.node, [first[0].pid], f"a container's first process of {pod.title}"),),
-        bit=(base.gone(pod.node, [one.mark for one in found]),),
+        inject=(base.kill(pod.node, [first], f"the first process of {', '.join(names)} of {pod.title}"),),
+        bit=(base.gone(pod.node, marks),),
         namespaces=(pod.namespace,),
-        facts={"pod": pod.title, "node": pod.node, "processes": len(found)},
+        facts={"pod": pod.title, "node": pod.node},
     )
 
 

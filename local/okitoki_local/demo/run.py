@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from okitoki_chaos import verdict
 from okitoki_chaos.cluster import ChaosError, require_local
 from okitoki_chaos.timeline import Timeline
 from okitoki_load import ledger
-from okitoki_local.demo import layout, platform, table, verdict, waiting
+from okitoki_local.demo import layout, platform, table, waiting
 from okitoki_local.demo.containers import WORK, Containers
 from okitoki_local.demo.layout import Addresses, TenantPlan
 from okitoki_local.demo.scenario import Scenario

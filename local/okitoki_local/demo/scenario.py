@@ -11,10 +11,10 @@ from okitoki_chaos.cluster import ChaosError
 from okitoki_chaos.driver import KindDriver
 from okitoki_chaos.faults.pods import Killed, kill_server, wait_replaced
 from okitoki_chaos.timeline import Timeline
+from okitoki_chaos.verdict import FaultOutcome
 from okitoki_chaos.whole import platform_faults
 from okitoki_local.demo.platform import KindCluster, Target
 from okitoki_local.demo.traffic import Traffic
-from okitoki_local.demo.verdict import FaultOutcome
 from okitoki_local.demo.waiting import HEARTBEAT_SECONDS, Watcher
 from okitoki_local.progress import say
 from okitoki_local.system import CommandFailed, LocalClusterError

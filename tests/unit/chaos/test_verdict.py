@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from okitoki_chaos.verdict import Facts, FaultOutcome, TenantFacts, report
 from okitoki_load.ledger import FAIL, OK, UNKNOWN, Operation
 from okitoki_local.demo.table import render
-from okitoki_local.demo.verdict import Facts, FaultOutcome, TenantFacts, report
 from okitoki_phones.judge import COMPLETED, DROPPED, FAILED, CallVerdict, Direction
 
 FAULT = FaultOutcome("database primary of acme", "tenant-acme/postgres-0", 110.0, 130.0, 140.0)

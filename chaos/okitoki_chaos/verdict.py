@@ -1,4 +1,4 @@
-"""The demo's verdict, from what clients, phones and faults recorded. Pure."""
+"""The verdict, from what clients, phones and faults recorded; the demo and drills share it. Pure."""
 
 from __future__ import annotations
 

@@ -1,0 +1,104 @@
+"""`python -m okitoki_chaos drill|plan|heal|watchdog|faults|judge`: drills, mostly inside the drill image.
+
+`make drill` starts load, watchdog and `drill` in containers on the cluster's network, and judges afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from okitoki_chaos import plan as plans
+from okitoki_chaos.cluster import ChaosError, require_local
+from okitoki_chaos.driver import KindDriver, NotPossible
+from okitoki_chaos.experiments import load
+from okitoki_chaos.faults import FAULTS
+from okitoki_chaos.journal import Journal, heal
+from okitoki_chaos.session import Session, Settings
+from okitoki_chaos.shell import ShellCluster
+from okitoki_chaos.watchdog import watch
+
+_begun = time.monotonic()
+
+
+def say(words: str) -> None:
+    """One line of progress with its time."""
+    print(f"[{time.monotonic() - _begun:6.1f}s] {words}", flush=True)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="okitoki_chaos", description="Drills: faults, proofs, verdicts")
+    commands = top.add_subparsers(dest="command", required=True)
+    drill = commands.add_parser("drill", help="run the items of one session (FOLDER/session.json, FOLDER/items.json)")
+    drill.add_argument("folder", type=Path)
+    drill.add_argument("--hours", type=float, help="begin nothing after so long")
+    drill.add_argument("--dry-run", action="store_true", help="print what would be done now, and do nothing")
+    undo = commands.add_parser("heal", help="undo whatever a session's journal has open")
+    undo.add_argument("folder", type=Path)
+    dog = commands.add_parser("watchdog", help="undo what is beyond its time limit; everything at SIGTERM")
+    dog.add_argument("folder", type=Path)
+    commands.add_parser("faults", help="all faults")
+    return top
+
+
+def driver_of(folder: Path) -> KindDriver:
+    """The session's cluster; refuses any that is not the kind cluster of that name."""
+    settings = Settings.read(folder)
+    cluster = ShellCluster(f"kind-{settings.cluster}")
+    return KindDriver(cluster)
+
+
+def drill(folder: Path, hours: float | None, dry: bool) -> int:
+    """0 when every item was run, 1 when one left the platform broken or could not be undone."""
+    from okitoki_chaos.runner import Runner
+
+    driver = driver_of(folder)
+    settings = Settings.read(folder)
+    require_local(driver.cluster, settings.cluster)
+    items = [plans.Item(**one) for one in json.loads((folder / "items.json").read_text(encoding="utf-8"))]
+    session = Session(settings, folder, driver, say)
+    if dry:
+        return show(session, items)
+    until = None if hours is None else time.monotonic() + hours * 3600
+    return 0 if Runner(session, folder, say).go(items, until) else 1
+
+
+def show(session: Session, items: Sequence[plans.Item]) -> int:
+    """What each item would do if it came first, on whom, and how that would be undone."""
+    for item in items:
+        session.begin(item.index)
+        print(f"{item.name} on {item.tenant}, {item.moment:.3f} s after everything is well")
+        try:
+            planned = session.plan(load(item.experiment).faults, item.tenant, session.settings.regions[0])
+        except NotPossible as error:
+            print(f"  {error}")
+            continue
+        print("\n".join(f"  {line}" for line in planned.lines()))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen = parser().parse_args(arguments)
+    try:
+        if chosen.command == "drill":
+            return drill(chosen.folder, chosen.hours, chosen.dry_run)
+        if chosen.command == "watchdog":
+            return watch(driver_of(chosen.folder), chosen.folder / "journal.jsonl", say)
+        if chosen.command == "heal":
+            done = heal(driver_of(chosen.folder), Journal(chosen.folder / "journal.jsonl"), "a person")
+            print("\n".join(done) or "nothing is open")
+            return 0
+    except ChaosError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for fault in FAULTS.values():
+        print(f"{fault.name:18} {fault.words}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

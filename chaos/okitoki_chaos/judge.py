@@ -1,0 +1,183 @@
+"""A session's verdict, fault by fault: what the clients' own records say, against each experiment's goals. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from okitoki_chaos import verdict
+from okitoki_chaos.runner import DONE, NOT_POSSIBLE
+from okitoki_chaos.series import Scene, scene
+from okitoki_load import recorder
+from okitoki_load.ledger import OK
+from okitoki_phones.judge import DROPPED, CallVerdict
+
+# A client gives up on a write after this long (docs/interfaces.md): one that began so long before may fail of a fault.
+DEADLINE_SECONDS = 12.0
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SessionFacts:
+    """All that a session left behind. `stalls` are the clients' and the drill's own: {at, seconds, who}."""
+
+    facts: verdict.Facts
+    results: Sequence[Result]
+    events: Sequence[Mapping[str, Any]]
+    stalls: Sequence[Mapping[str, Any]] = ()
+
+
+def fault_of(result: Result) -> verdict.FaultOutcome:
+    """A result in the words of the shared verdict."""
+    return verdict.FaultOutcome(
+        name=result["name"],
+        pod=str(result["target"]),
+        at=result["at"],
+        replaced_at=result["healedAt"],
+        recovered_at=result["wholeAt"],
+        error=result["error"],
+    )
+
+
+def window(result: Result) -> tuple[float, float]:
+    """From the injection to when all was well again; to the experiment's end when it never was."""
+    return result["at"], result["wholeAt"] or result["ended"]
+
+
+def judge(session: SessionFacts) -> dict[str, Any]:
+    """The session's report: `items` with their figures and failures, and what concerns no single fault."""
+    whole = verdict.report(session.facts)
+    items = [judge_item(session, result) for result in session.results]
+    failures = session_failures(session, whole, items)
+    for item in items:
+        excuse(item, failures)
+    return {
+        "run": session.facts.run,
+        "begun": session.facts.begun,
+        "ended": session.facts.ended,
+        "writes": whole["writes"],
+        "calls": whole["calls"],
+        "callRecords": whole["callRecords"],
+        "stalls": list(session.stalls),
+        "items": items,
+        "failures": failures,
+    }
+
+
+def judge_item(session: SessionFacts, result: Result) -> dict[str, Any]:
+    """One experiment's figures, and how they stand to its goals."""
+    base = {
+        key: result[key]
+        for key in ("name", "experiment", "title", "row", "goals", "mustFail", "tenant", "repetition", "outcome",
+                    "error", "fault", "target", "facts", "proofs", "at", "bitAt", "healedAt", "wholeAt", "healedBy")
+    }  # fmt: skip
+    if result["at"] is None:
+        failures = [] if result["outcome"] == NOT_POSSIBLE else [failure(result["outcome"], str(result["error"]))]
+        return {**base, "figures": {}, "failures": failures, "scene": None}
+    found = figures(session, result)
+    failures = outcome_failures(result) + goal_failures(result["goals"], found)
+    drawn: Scene = scene(session.facts, session.events, window(result))
+    return {**base, "figures": found, "failures": failures, "scene": drawn.as_json()}
+
+
+def failure(kind: str, words: str) -> dict[str, str]:
+    """`kind` is what a control names in `mustFail`."""
+    return {"kind": kind, "words": words}
+
+
+def outcome_failures(result: Result) -> list[dict[str, str]]:
+    if result["outcome"] == DONE:
+        return []
+    kind = "no-bite" if result["bitAt"] is None else result["outcome"].replace(" ", "-")
+    return [failure(kind, str(result["error"]))]
+
+
+def figures(session: SessionFacts, result: Result) -> dict[str, Any]:
+    """What a fault did to clients. Seconds and milliseconds; gaps may begin before and end after the window."""
+    facts, span = session.facts, window(result)
+    gaps, failed = {}, {}
+    for name, tenant in facts.tenants.items():
+        times = recorder.successes(tenant.operations)
+        due = [operation.due for operation in tenant.operations] or [facts.begun, facts.ended]
+        gaps[name] = recorder.longest_gap_around(times, min(due), max(due), span).as_json()
+        failed[name] = sum(
+            operation.outcome != OK and span[0] - DEADLINE_SECONDS <= operation.due <= span[1]
+            for operation in tenant.operations
+        )
+    audio = {way: verdict.audio_gap(facts.calls, attribute, span) for way, attribute in verdict.WAYS.items()}
+    stalls = [one for one in session.stalls if span[0] <= one["at"] <= span[1]]
+    return {
+        "writeGapSeconds": max((gap["seconds"] for gap in gaps.values()), default=0.0),
+        "writeGaps": gaps,
+        "failedWrites": sum(failed.values()),
+        "audioGapMs": max((gap for gap in audio.values() if gap is not None), default=None),
+        "audioGaps": audio,
+        "droppedCalls": sum(dropped_in(call, span) for call in facts.calls),
+        "wholeAfterSeconds": round(span[1] - span[0], 2) if result["wholeAt"] else None,
+        "ownStallSeconds": max((one["seconds"] for one in stalls), default=0.0),
+    }
+
+
+def dropped_in(call: CallVerdict, span: tuple[float, float]) -> bool:
+    """Whether a call was dropped by what happened in a window: it fell silent then, or ended then."""
+    if call.outcome != DROPPED:
+        return False
+    silent = [way.longest_gap_at for way in (call.to_agent, call.to_caller) if way is not None and way.silent]
+    moments = [at for at in silent if at is not None] or [call.ended_at or 0.0]
+    return any(span[0] <= at <= span[1] for at in moments)
+
+
+GOALS = {
+    "writeGapSeconds": ("write-gap", "writes stood still for {found:.2f} s, the goal is {goal:g} s"),
+    "failedWrites": ("failed-writes", "{found} writes failed after their retries, the goal is {goal:g}"),
+    "audioGapMs": ("audio", "audio was away for {found:.0f} ms, the goal is {goal:g} ms"),
+    "droppedCalls": ("audio", "{found} calls were dropped, the goal is {goal:g}"),
+}
+
+
+def goal_failures(goals: Mapping[str, float | None], found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Goals that were missed. No call may be dropped unless the experiment says so (null)."""
+    failures = []
+    for name, goal in {"droppedCalls": 0, **goals}.items():
+        kind, words = GOALS[name]
+        if goal is not None and (found[name] or 0) > goal:
+            failures.append(failure(kind, words.format(found=found[name], goal=goal)))
+    return failures
+
+
+def session_failures(
+    session: SessionFacts, whole: Mapping[str, Any], items: Sequence[Mapping[str, Any]]
+) -> list[dict[str, str]]:
+    """What concerns the session: loss above all, and dropped calls that belong to no fault."""
+    failures = []
+    for name, found in whole["writes"].items():
+        for words in verdict.write_failures(name, found):
+            failures.append(failure("lost" if found["lost"] else "wrong", words))
+    failures += [failure("records", words) for words in verdict.record_failures(whole["callRecords"])]
+    spans = [(item["at"], item["wholeAt"] or float("inf")) for item in items if item["at"] is not None]
+    for call in session.facts.calls:
+        if call.outcome == DROPPED and not any(dropped_in(call, span) for span in spans):
+            words = f"a call was dropped outside of any fault ({call.call_id}): {call.reason}"
+            failures.append(failure("audio", words))
+        strange = set(call.media_addresses) - set(session.facts.media_addresses)
+        if call.established and strange:
+            words = f"audio of {call.call_id} went past the region's relays: {', '.join(sorted(strange))}"
+            failures.append(failure("path", words))
+    failures += [failure("trouble", words) for words in session.facts.troubles]
+    return failures
+
+
+def excuse(item: dict[str, Any], failures: list[dict[str, str]]) -> None:
+    """A control must be caught: what it names has to be among its or its session's failures, and is then no failure.
+
+    It has a session of its own, so what else failed there is the control's doing too.
+    """
+    if not item["mustFail"]:
+        return
+    kinds = {one["kind"] for one in [*item["failures"], *failures]}
+    missed = [kind for kind in item["mustFail"] if kind not in kinds]
+    item["caught"] = [one for one in [*item["failures"], *failures] if one["kind"] in item["mustFail"]]
+    item["failures"] = [failure("not-caught", f"this control was not caught: no {kind} was found") for kind in missed]
+    failures[:] = []
