@@ -258,7 +258,7 @@ def main() -> int:
                 results.append(Storm(lab, seed).run(chosen, options.flaps, work / "calls" / str(seed), options.calls))
     finally:
         if options.keep:
-            for folder in ("a/logs", "b/logs", "calls"):
+            for folder in filter(lambda name: (work / name).exists(), ("a/logs", "b/logs", "calls")):
                 shutil.copytree(work / folder, options.keep / folder, dirs_exist_ok=True)
         shutil.rmtree(work, ignore_errors=True)
     return 0 if all(results) else 1
