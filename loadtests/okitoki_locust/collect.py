@@ -63,7 +63,11 @@ class Collector:
             if (before := self._connections.pop(worker, None)) is not None:
                 before.close()
             self._connections[worker] = connection
-            self._receive(connection, reader, self._root / run / f"ledger-{worker}.jsonl")
+            try:
+                self._receive(connection, reader, self._root / run / f"ledger-{worker}.jsonl")
+            finally:
+                if self._connections.get(worker) is connection:
+                    del self._connections[worker]
 
     def _receive(self, connection: Any, reader: Any, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,40 +1,15 @@
-"""How the number of users goes over a run: ramp, steady, burst. Chosen by --shape; peak by -u, length by -t."""
+"""Locust's load shapes over our curves. Chosen by --shape; peak by -u, length by -t."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
 
 from locust import LoadTestShape
 from locust.util.timespan import parse_timespan
 
-RAMP_PART = 0.8
-BURST_EVERY_SECONDS = 20.0
-BURST_SECONDS = 5.0
-QUIET_PART = 0.2
+from okitoki_locust.curves import CURVES
+
 DEFAULT_RUN_SECONDS = 60.0
-
-Users = Callable[[float, int, float], int]
-
-
-def steady(at: float, peak: int, length: float) -> int:
-    """All users from the start to the end."""
-    return peak
-
-
-def ramp(at: float, peak: int, length: float) -> int:
-    """From one user up to all of them at four fifths of the time, then level: shows where it bends."""
-    return max(1, min(peak, math.ceil(peak * at / (RAMP_PART * length))))
-
-
-def burst(at: float, peak: int, length: float) -> int:
-    """A fifth of the users, and all of them for 5 s out of each 20."""
-    busy = at % BURST_EVERY_SECONDS >= BURST_EVERY_SECONDS - BURST_SECONDS
-    return peak if busy else max(1, round(peak * QUIET_PART))
-
-
-CURVES: dict[str, Users] = {"steady": steady, "ramp": ramp, "burst": burst}
 
 
 class Shape(LoadTestShape):

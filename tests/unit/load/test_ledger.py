@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from okitoki_load.ledger import OK, UNKNOWN, Ledger, LedgerError, Operation, read
+from okitoki_load.ledger import CALL, OK, UNKNOWN, Ledger, LedgerError, Operation, read, read_notes
 
 ONE = Operation("a", "w", 1, {"note": "run/w/1"}, 10.0)
 
@@ -57,6 +57,18 @@ def test_a_line_cut_short_by_a_crash_is_left_out_but_not_one_in_the_middle(tmp_p
     assert [op.id for op in read([path])] == ["a"]
     path.write_bytes(b'{"type":"outc\n' + intent)
     with pytest.raises(LedgerError, match="line 1"):
+        read([path])
+
+
+def test_notes_are_beside_the_operations_and_an_unknown_word_is_an_error(tmp_path: Path) -> None:
+    intent = b'{"type":"intent","id":"a","writer":"w","sequence":1,"due":1.0,"body":{},"kind":"call"}\n'
+    path = tmp_path / "l.jsonl"
+    path.write_bytes(b'{"type":"run","worker":0}\n' + intent + b'{"type":"stall","seconds":0.1}\n{"type":"end"}\n')
+    (operation,) = read([path])
+    assert operation.kind == CALL
+    assert [note["type"] for note in read_notes([path], "stall", "end")] == ["stall", "end"]
+    path.write_bytes(b'{"type":"gossip"}\n')
+    with pytest.raises(LedgerError, match="gossip"):
         read([path])
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from aiohttp import web
 from support.callcentre_app import ADMIN_KEY
-from support.postgres import Server
+from support.postgres import Server, free_port
 from unit.load.doubles import KEY, Store, certificate
 from unit.locust.world import Locust, running_app
+
+from okitoki_load import ledger
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -117,6 +121,44 @@ async def test_a_server_that_refuses_everything_decides_nothing(world: World) ->
     world.store.fault = refuse
     assert await world.locust.run("-u", "1", "-t", "2s") == 3
     assert world.locust.report()["state"] == "undecided"
+
+
+async def test_a_shape_brings_users_bit_by_bit_and_ends_by_itself(world: World) -> None:
+    assert await world.locust.run("-u", "4", "-r", "10", "-t", "10s", "--rate", "5", "--shape", "ramp") == 0
+    path = world.locust.run_folder() / "ledger-0.jsonl"
+    operations = ledger.read([path])
+    begun = min(operation.due for operation in operations)
+    first: dict[str, float] = {}
+    for operation in operations:
+        first.setdefault(operation.writer, operation.due - begun)
+    assert len(first) == 4
+    assert sorted(first.values())[1] > 1.0  # the second user came with the ramp, not at the start
+    assert world.locust.report()["shape"] == "ramp"
+
+
+async def test_the_web_page_shows_our_arguments_and_each_run_from_it_is_judged(world: World) -> None:
+    port = free_port()
+    process = await world.locust.start("--web-host", "127.0.0.1", "--web-port", str(port), "--rate", "10")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as page, asyncio.timeout(120):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                shown = (await page.get("/")).text
+                break
+            await asyncio.sleep(0.2)
+        assert "file with an API key of the tenant" in shown
+        assert "collect_port" not in shown
+        reply = await page.post("/swarm", data={"user_count": "2", "spawn_rate": "10", "rate": "20"})
+        assert reply.json()["success"], reply.text
+        while len(world.store.records) < 40:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await page.get("/stop")
+        while not any(world.locust.results.glob("load-*/report.json")):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0, world.locust.said()
+    found = world.locust.report()
+    assert found["state"] == "valid"
+    assert found["rate"] == 20.0
 
 
 @pytest.mark.parametrize(
