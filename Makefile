@@ -14,9 +14,10 @@ ARGS ?= -u 5 -t 30s
 export PYTHONPATH := $(subst $(eval ) ,:,$(abspath $(SOURCES)))
 export UV_PYTHON_DOWNLOADS := never
 LOCAL := $(BIN)/python -m okitoki_local
+PLAN ?= smoke
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo demo-down test check setup cluster cluster-down cluster-env cluster-tools images clean-cache \
+.PHONY: help demo drill demo-down test check setup cluster cluster-down cluster-env cluster-tools images clean-cache \
         crds lint types imports generated charts test-unit test-api test-cluster load format
 
 help: ## This list
@@ -33,6 +34,8 @@ cluster: setup ## A kind cluster of 1 control plane and 4 workers (reused when h
 	$(LOCAL) cluster up
 images: cluster ## Build the project's images and load what changed into the nodes
 	$(LOCAL) images
+drill: images ## Faults under load, each with a verdict: PLAN=smoke|full|soak|controls, ARGUMENTS="--seed 1 --only NAME …"
+	$(LOCAL) drill --plan $(PLAN) $(ARGUMENTS)
 demo-down: setup ## Remove the cluster with everything in it (the build cache stays; see clean-cache)
 	$(LOCAL) cluster down
 cluster-down: demo-down ## The same as demo-down

@@ -23,7 +23,7 @@ ROOT = PACKAGE_ROOT.parent
 AT_ONCE = 2
 STOCK_BASE = "debian:trixie-slim"
 # Outside a cluster in real life: they run as containers beside the nodes, so the nodes need not have them.
-NOT_ON_NODES = {"phones"}
+NOT_ON_NODES = {"drill", "phones"}
 
 
 @dataclass(frozen=True)

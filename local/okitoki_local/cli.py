@@ -38,6 +38,14 @@ def parser() -> argparse.ArgumentParser:
     load_test.add_argument("--web", action="store_true", help="Locust's web page instead of a run at once")
     load_test.add_argument("tenant")
     load_test.add_argument("words", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="of Locust, and ours")
+    drill = commands.add_parser("drill", help="faults under load, each with a verdict (docs/drills.md)")
+    drill.add_argument("--plan", default="smoke", help="a file of chaos/plans: smoke, full, soak, controls")
+    drill.add_argument("--seed", type=int, help="of targets, moments and order; by default the time")
+    drill.add_argument("--only", action="append", default=[], metavar="EXPERIMENT", help="may be given several times")
+    drill.add_argument("--hours", type=float, help="of a plan that draws its faults")
+    drill.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with an interrupted drill")
+    drill.add_argument("--dry-run", action="store_true", help="print what would be done now, and do nothing")
+    drill.add_argument("--as-it-is", action="store_true", help="on the platform as it is: install and apply nothing")
     run = commands.add_parser("run", help="run a command with the cluster's variables, in its network if it is up")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     return top
@@ -71,12 +79,27 @@ def _run(chosen: argparse.Namespace, env: Environment) -> int:
         from okitoki_local.load import LoadTest, load_test
 
         return load_test(env, LoadTest(chosen.tenant, chosen.agents, chosen.web, tuple(chosen.words)))
+    if chosen.command == "drill":
+        return _drill(chosen, env)
     if chosen.command == "run":
         return env.run(chosen.words, inside=_is_up(env), check=False, capture=False).returncode
     from okitoki_local.bases import ensure_base, parse_packages
 
     print(ensure_base(env, chosen.name, parse_packages(chosen.packages_file.read_text()), chosen.suite))
     return 0
+
+
+def _drill(chosen: argparse.Namespace, env: Environment) -> int:
+    from okitoki_local.drill.run import Options, drill
+
+    resume = chosen.resume.resolve() if chosen.resume is not None else None
+    return drill(
+        env,
+        Options(
+            plan=chosen.plan, seed=chosen.seed, only=tuple(chosen.only), hours=chosen.hours, resume=resume,
+            dry_run=chosen.dry_run, as_it_is=chosen.as_it_is,
+        ),
+    )  # fmt: skip
 
 
 def _images(chosen: argparse.Namespace, env: Environment) -> int:

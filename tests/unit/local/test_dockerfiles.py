@@ -13,7 +13,11 @@ from okitoki_local.builder import ROOT, STOCK_BASE
 
 IMAGES = ROOT / "images"
 NAMES = recipes.names(ROOT)
-USERS = {"operator": "10001:10001", "app": "10001:10001", "phones": "10001:10001", "postgres": "999:999", "edge": "0:0"}
+USERS = {
+    **dict.fromkeys(("operator", "app", "phones", "drill"), "10001:10001"),
+    "postgres": "999:999",
+    "edge": "0:0",
+}
 NETWORK_TOOLS = re.compile(r"\b(apt|apt-get|aptitude|curl|wget|git|pip|pip3|npm|go)\b")
 
 

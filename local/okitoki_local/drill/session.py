@@ -1,0 +1,145 @@
+"""One session of a drill: load up, experiments in the drill container, load down, everything read back and judged."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from okitoki_chaos import verdict
+from okitoki_chaos.guard import ALLOWED, CONSENT
+from okitoki_chaos.judge import SessionFacts, fault_of, judge
+from okitoki_chaos.load import read_lines
+from okitoki_chaos.plan import Item
+from okitoki_load import ledger
+from okitoki_local.demo import layout, platform, waiting
+from okitoki_local.demo.containers import WORK
+from okitoki_local.demo.layout import Addresses, TenantPlan
+from okitoki_local.demo.stage import Stage
+from okitoki_local.demo.traffic import Traffic
+from okitoki_local.drill.box import Box
+from okitoki_local.environment import Environment
+from okitoki_local.progress import say, step
+from okitoki_local.system import LocalClusterError
+from okitoki_phones.records import write_whole
+
+READY_SECONDS = 900.0
+JUDGED = "judged.json"
+
+
+class Session(Stage):
+    """Its folder has the raw histories: ledgers, calls, timeline, journal, results."""
+
+    def go(self, box: Box, items: Sequence[Item], *, manifests: Path, as_it_is: bool, hours: float | None) -> bool:
+        """Run and judge the items; whether the platform was well at the end."""
+        objects, addresses = self.install(manifests, as_it_is=as_it_is)
+        consent(self.env, objects)
+        tenants = layout.tenants_of(objects)
+        watcher = waiting.Watcher(self.env.kubectl, [waiting.title(obj) for obj in objects])
+        with step("waiting until the region and the tenants are Ready"):
+            watcher.wait(READY_SECONDS)
+        traffic = Traffic(self.containers, self.folder, tenants)
+        self.start(traffic, addresses, tenants)
+        self.describe(objects, tenants, traffic, items)
+        well, troubles = self._drill(box, hours)
+        with step("ending the traffic: hanging up, then phones and writers off"):
+            troubles += traffic.end()
+        self._judge(traffic, addresses, tenants, troubles)
+        return well
+
+    def describe(
+        self, objects: Sequence[Mapping[str, Any]], tenants: Sequence[TenantPlan], traffic: Traffic | None,
+        items: Sequence[Item],
+    ) -> None:  # fmt: skip
+        """What the drill container reads."""
+        ledgers = {one.name: str(traffic.ledger(one).relative_to(self.folder)) for one in tenants} if traffic else {}
+        settings = {
+            "run": self.name,
+            "seed": self.seed,
+            "tenants": [tenant.name for tenant in tenants],
+            "regions": [layout.region_of(list(map(dict, objects)))["metadata"]["name"]],
+            "ledgers": ledgers,
+            "events": "carrier/events.jsonl" if traffic else None,
+            "cluster": self.env.name,
+        }
+        write_whole(self.folder / "session.json", settings)
+        write_whole(self.folder / "items.json", [item.as_json() for item in items])
+
+    def _drill(self, box: Box, hours: float | None) -> tuple[bool, list[str]]:
+        limit = ("--hours", str(hours)) if hours is not None else ()
+        box.start_watchdog(self.folder)
+        try:
+            code = box.run(self.folder, "drill", WORK, *limit)
+        finally:
+            undone = box.stop_watchdog()
+        troubles = [f"the watchdog had to act: {line}" for line in undone]
+        if code not in {0, 1}:
+            troubles.append(f"the drill ended with code {code}")
+        return code == 0, troubles
+
+    def _judge(
+        self, traffic: Traffic, addresses: Addresses, tenants: Sequence[TenantPlan], troubles: Sequence[str]
+    ) -> None:
+        results = read_lines(self.folder / "results.jsonl")
+        events = read_lines(self.folder / "timeline.jsonl")
+        found, calls = self.read_back(traffic, addresses, tenants)
+        facts = verdict.Facts(
+            run=self.name,
+            begun=self.begun,
+            ended=time.time(),
+            planned_faults=(),
+            faults=[fault_of(result) for result in results if result["at"] is not None],
+            tenants=found,
+            calls=calls,
+            media_addresses=addresses.media,
+            troubles=troubles,
+        )
+        stalls = stalls_of(events, {tenant.name: traffic.ledger(tenant) for tenant in tenants})
+        judged = judge(SessionFacts(facts, results, events, stalls))
+        write_whole(self.folder / "calls.json", [call.as_json() for call in calls])
+        write_whole(self.folder / JUDGED, judged)
+
+
+def stalls_of(events: Sequence[Mapping[str, Any]], ledgers: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """The drill's own stalls and those that the writers noted of themselves, in order of time."""
+    found = [{"who": "drill", "at": one["at"], "seconds": one["seconds"]} for one in events if one["event"] == "stall"]
+    for name, path in ledgers.items():
+        for note in ledger.read_notes([path], "stall"):
+            found.append({"who": f"writer of {name}", "at": note["at"], "seconds": note["seconds"]})
+    return sorted(found, key=lambda one: one["at"])
+
+
+def consent(env: Environment, objects: Sequence[Mapping[str, Any]]) -> None:
+    """The local cluster's region, tenants and operators may be hurt; elsewhere a person says so by the same label."""
+    label = f"{CONSENT}={ALLOWED}"
+    for obj in objects:
+        kind = "tenants" if obj["kind"] == "Tenant" else "voiceregions"
+        env.kubectl("label", "--overwrite", f"{kind}.platform.oki-toki.net", obj["metadata"]["name"], label)
+    env.kubectl("label", "--overwrite", "namespace", platform.SYSTEM_NAMESPACE, label)
+
+
+def load_judged(folder: Path) -> dict[str, Any] | None:
+    """A session's verdict; None when it was never concluded."""
+    path = folder / JUDGED
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def set_aside(folder: Path) -> None:
+    """Keep what an interrupted session left, out of the way of its repetition."""
+    if not folder.exists():
+        return
+    number = 1
+    while (target := folder.with_name(f"{folder.name}.interrupted-{number}")).exists():
+        number += 1
+    folder.rename(target)
+    say(f"kept what an interrupted session left: {target.name}")
+
+
+def require_images(images: Mapping[str, str]) -> None:
+    if "drill" not in images:
+        raise LocalClusterError("there is no image `drill`: build all images (`make images`)")
