@@ -56,6 +56,12 @@ class Paths:
         return self.run / "heartbeat"
 
     @property
+    def left(self) -> Path:
+        """Addresses that this node leaves to the peer, blanks between them; written by the agent at every look, and
+        void when it is older than a few seconds."""
+        return self.run / "left"
+
+    @property
     def draining(self) -> Path:
         """Exists while the guard is asked to give all addresses away."""
         return self.run / "draining"

@@ -104,6 +104,18 @@ def test_a_drain_holds_whatever_the_health(case: Case) -> None:
     assert case.track == "1\n"
 
 
+def test_an_address_left_to_the_peer_comes_again_when_it_may(case: Case) -> None:
+    case.service._started()
+    case.run(2.0)
+    case.service.left_to_peer = True
+    case.run(0.15)
+    assert case.track == "1\n"
+    assert case.service.health.state is State.OK
+    case.service.left_to_peer = False
+    case.run(0.15)
+    assert case.track == "0\n"
+
+
 def test_a_guard_that_restarts_beside_a_good_service_moves_nothing(case: Case) -> None:
     case.service._started()
     case.run(2.0)

@@ -376,3 +376,18 @@ async def test_a_flap_between_two_looks_ends_protection_until_calls_were_compare
     assert pair.unprotected == ["the calls of both nodes are being compared"]
     await look(pair, EQUAL_LOOKS - 1)
     assert pair.unprotected == []
+
+
+async def test_an_address_that_stays_on_both_nodes_is_left_to_its_home(pair: Pair, peer: PeerAgent) -> None:
+    """The nodes see each other, but not each other's adverts."""
+    peer.node = node(("https",))
+    pair._facts.paths.status.write_text(json.dumps({"holds": ["sip", "https"], "services": GOOD}))
+    await look(pair, 2)
+    assert pair._facts.paths.left.read_text() == "\n"
+    assert "https is on both nodes" in pair.unprotected
+    await look(pair, 1)
+    assert pair._facts.paths.left.read_text() == "https\n"
+    assert "https is left to the peer, whose adverts do not arrive" in pair.unprotected
+    peer.silent = True
+    await look(pair, BAD_LOOKS)
+    assert pair._facts.paths.left.read_text() == "\n"

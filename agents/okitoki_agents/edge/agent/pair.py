@@ -10,9 +10,11 @@ import aiohttp
 import redis.asyncio
 import redis.exceptions
 
+from okitoki_agents.edge import render
 from okitoki_agents.edge.agent import media, status, store
 from okitoki_agents.edge.agent.guard_watch import GuardWatch
 from okitoki_agents.edge.agent.status import Node, Peer
+from okitoki_agents.edge.agent.yielding import Yielding
 from okitoki_agents.edge.facts import Facts
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,7 @@ class Pair:
         self._nodes: tuple[Node, Node | None] = (self.own, None)
         self.since: dict[str, int] = {}
         self._guard = GuardWatch(facts.paths)
+        self._yielding = Yielding(status.HOLDABLE, lambda name: render.at_home(facts, name))
         self.peer_address: str | None = None
         self.peer: Peer | None = None
         self.unprotected = ["not looked yet"]
@@ -109,8 +112,17 @@ class Pair:
             await self._tell_calls_again()
         if self._guard.problem is not None:
             self.unprotected.append(self._guard.problem)
+        self._leave_to_peer()
         if before != (self.own.holds, self.own.services, self.guard_alive, self.unprotected):
             self._on_change()
+
+    def _leave_to_peer(self) -> None:
+        """Tell the guard which addresses stay on both nodes and are at home on the other one."""
+        there = self.peer.node.holds if self.peer is not None and self.peer.answers else None
+        left = sorted(self._yielding.look(self.own.holds, there, time.monotonic()))
+        store.write_atomically(self._facts.paths.left, f"{' '.join(left)}\n".encode())
+        self._facts.paths.left.touch()
+        self.unprotected += [f"{name} is left to the peer, whose adverts do not arrive" for name in left]
 
     def _compare_calls(self) -> list[str]:
         """Why the standby may lack calls of the active node; empty once it had them all for a while, and

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 TICK = 0.15
 PEER_EVERY = 1.0
 TEND_EVERY = 2.0
+LEFT_SECONDS = 5.0
+"""Age at which the agent's word on addresses to be left to the peer is void."""
 DRAIN_BY_VRRP = 2.0
 """Seconds that keepalived has to give the addresses away, before they are taken from it."""
 
@@ -142,7 +144,20 @@ class Guard:
         if self._keepalived.runs() and self._vrrp.runs():
             self._leases.renew()
 
+    def _leave_to_peer(self) -> None:
+        """What the agent says of addresses that stay on both nodes."""
+        left: set[str] = set()
+        with contextlib.suppress(OSError):
+            if time.time() - self._paths.left.stat().st_mtime < LEFT_SECONDS:
+                left = set(self._paths.left.read_text().split())
+        services = {address.service for address in self._facts.region.addresses if address.name in left}
+        for service in self._services:
+            if service.left_to_peer != (service.name in services):
+                service.left_to_peer = not service.left_to_peer
+                log.warning("%s: %s", service.name, "left to the peer" if service.left_to_peer else "may come again")
+
     async def _look_far(self) -> None:
+        self._leave_to_peer()
         await self._peer.follow()
         ok = self._redis.runs() and await redis_answers(self._facts.node_ip, self._facts)
         if ok and not self._redis_ok:

@@ -59,6 +59,8 @@ class Service:
         self.health = Health()
         self._adopt = self.track.value == 0
         self._withheld = False
+        self.left_to_peer = False
+        """The address must not come here for now; takes effect at the next tick."""
 
     def tick(self) -> None:
         """Ask the service, and judge its answer to the question before."""
@@ -95,7 +97,8 @@ class Service:
 
     def _become(self, new: Health) -> None:
         before, self.health = self.health, new
-        good = new.state is State.OK and not self._withheld and (self.track.value == 0 or self._ready())
+        wanted = not self._withheld and not self.left_to_peer
+        good = new.state is State.OK and wanted and (self.track.value == 0 or self._ready())
         self.track.set(0 if good else 1)
         if new.state is not before.state:
             log.info("%s: %s -> %s", self.name, before.state, new.state)
