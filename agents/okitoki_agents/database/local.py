@@ -20,14 +20,16 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from okitoki_agents.database import procfs
 from okitoki_agents.database.decisions import Local
 
-SOCKET_FOLDER = "/var/run/postgresql"
+CONNINFO = "host=/var/run/postgresql user=postgres dbname=postgres"
 DATA = Path("/var/lib/postgresql/data/pgdata")
 QUERY_SECONDS = 1.0
 PAUSE_SECONDS = 1.0
 """How long replay may take to reach the pause: it is looked for between two records and while it waits for more."""
 ENDING_SECONDS = 1.0
 POLL_SECONDS = 0.01
-RECEIVER_TITLE = "postgres: postgres: walreceiver"
+# In the titles of the postmaster's children: `postgres: CLUSTER: walreceiver streaming 0/60F7930`.
+RECEIVER, STARTUP = ": walreceiver", ": startup"
+PATRONI = "patroni /etc/patroni"
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +41,8 @@ class CutError(Exception):
 class LocalServer:
     """The server beside the agent."""
 
-    def __init__(self, socket_folder: str = SOCKET_FOLDER, data: Path = DATA, port: int = 5432) -> None:
-        self._conninfo = make_conninfo(
-            host=socket_folder, user="postgres", dbname="postgres", port=port, application_name="okitoki-agent"
-        )
+    def __init__(self, conninfo: str = CONNINFO, data: Path = DATA) -> None:
+        self._conninfo = make_conninfo(conninfo, application_name="okitoki-agent")
         self._data = data
 
     @contextlib.asynccontextmanager
@@ -84,10 +84,10 @@ class LocalServer:
                 await self._until("the walreceiver to end", self._end_receivers)
                 if not _stopped(startup):
                     raise CutError("the startup process runs again")
-        except (psycopg.Error, OSError) as error:
-            raise CutError(f"the server here does not answer: {_short(error)}") from error
         except TimeoutError:
             raise CutError("the server here was too slow") from None
+        except (psycopg.Error, OSError) as error:
+            raise CutError(f"the server here does not answer: {_short(error)}") from error
 
     async def _pause(self) -> int:
         async with self._session() as session:
@@ -109,7 +109,7 @@ class LocalServer:
                 await asyncio.sleep(POLL_SECONDS)
 
     def _end_receivers(self) -> bool:
-        left = list(procfs.titled(RECEIVER_TITLE))
+        left = self._children(RECEIVER)
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
@@ -129,8 +129,8 @@ class LocalServer:
 
     async def state(self) -> Local:
         """What decides whether a fence may be lifted."""
-        startup = next(procfs.titled("postgres: postgres: startup"), None)
-        found = procfs.process(startup) if startup is not None else None
+        startup = self._children(STARTUP)
+        found = procfs.process(startup[0]) if startup else None
         if found is None:
             return Local(self.postmaster() is not None, self._configured_upstream(), promoting=False, stopping=False)
         return Local(
@@ -149,9 +149,13 @@ class LocalServer:
 
     def let_go(self) -> None:
         """SIGCONT to the startup process."""
-        for pid in procfs.titled("postgres: postgres: startup"):
+        for pid in self._children(STARTUP):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+    def _children(self, title: str) -> list[int]:
+        postmaster = self.postmaster()
+        return list(procfs.children(postmaster, title)) if postmaster is not None else []
 
     def postmaster(self) -> int | None:
         """The postmaster's pid, from its pid file, if it lives."""
@@ -180,7 +184,7 @@ class LocalServer:
 
     def kill_patroni(self) -> None:
         """SIGKILL to Patroni: its container ends with it, the server too, and starts anew."""
-        for pid in procfs.titled("patroni /etc/patroni"):
+        for pid in procfs.named(PATRONI):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

@@ -26,7 +26,7 @@ PATIENCE = 3.0
 """How long (s) one connection may wait before it is given up."""
 SESSIONS = 3
 PATRONI_INTERVAL = 1.0
-PATRONI_PORT = 8008
+POSTGRES_PORT, PATRONI_PORT = 5432, 8008
 RETRY_SECONDS = 0.1
 TICK_SECONDS = 0.05
 LATE_SECONDS = 0.1
@@ -112,9 +112,9 @@ class HolderProbe:
                 raise OSError("its pod has no address")
             async with asyncio.timeout(PATIENCE):
                 connection = await psycopg.AsyncConnection.connect(
-                    host=address, port="5432", user="replicator", password=self._password, replication="true",
-                    application_name="okitoki-agent", autocommit=True, prepare_threshold=None, sslmode="disable",
-                    gssencmode="disable",
+                    host=address, port=str(POSTGRES_PORT), user="replicator", password=self._password,
+                    replication="true", application_name="okitoki-agent", autocommit=True, prepare_threshold=None,
+                    sslmode="disable", gssencmode="disable",
                 )  # fmt: skip
             try:
                 while True:

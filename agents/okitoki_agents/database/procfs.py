@@ -37,14 +37,29 @@ def process(pid: int, proc: Path = PROC) -> Process | None:
     return Process(pid, state, pending)
 
 
-def titled(words: str, proc: Path = PROC) -> Iterator[int]:
-    """Processes whose title (command line) contains these words."""
+def children(parent: int, words: str, proc: Path = PROC) -> Iterator[int]:
+    """Processes whose parent is `parent` and whose title (command line) contains these words."""
     for folder in proc.iterdir():
         if not folder.name.isdigit():
             continue
         try:
+            # The second field is the command in parentheses and may hold anything, so what counts comes after the last.
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) != parent:
+                continue
             title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
+        except (OSError, IndexError):
             continue
         if words in title:
             yield int(folder.name)
+
+
+def named(words: str, proc: Path = PROC) -> Iterator[int]:
+    """Processes whose command line contains these words."""
+    for folder in proc.iterdir():
+        if folder.name.isdigit():
+            try:
+                title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if words in title:
+                yield int(folder.name)

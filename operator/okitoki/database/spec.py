@@ -89,7 +89,7 @@ def dynamic_configuration(cluster: DatabaseCluster) -> dict[str, Any]:
                 "synchronous_commit": "on",
                 "wal_sender_timeout": "5s",
                 "wal_receiver_timeout": "5s",
-                "wal_retrieve_retry_interval": "500ms",
+                "wal_retrieve_retry_interval": "100ms",
                 "password_encryption": "scram-sha-256",
                 "tcp_keepalives_idle": 5,
                 "tcp_keepalives_interval": 2,

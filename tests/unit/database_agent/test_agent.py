@@ -1,0 +1,207 @@
+"""The agent between store, peers and server, without any of them real."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import cast
+
+import pytest
+from aiohttp import ClientSession
+from aiohttp.test_utils import TestServer
+from unit.database_agent.doubles import MAPS, FakeApi, FakeServer, FakeVoters, config_map
+
+from okitoki_agents.database import agent as agent_module
+from okitoki_agents.database import peers
+from okitoki_agents.database.agent import DatabaseAgent, Identity
+from okitoki_agents.database.decisions import Health, Sight, Verdict
+from okitoki_agents.database.fencing import Fencing
+from okitoki_agents.database.peers import Peers, application
+from okitoki_agents.database.replace import Replacement
+from okitoki_agents.database.store import PatroniStore
+from okitoki_agents.kube import ApiClient, Object
+
+DEAD = Health(True, 0.0, "PostgreSQL has been silent for 2.0 s")
+QUESTION = {"primary": "postgres-0", "host": "10.0.0.1", "version": 10, "attempt": "postgres-2/1"}
+
+
+class FakeProbe:
+    """Watches nobody; `sight` is what the test says."""
+
+    instances: list[FakeProbe] = []  # noqa: RUF012 - one list for the class is the point
+
+    def __init__(self, holder: str, *_: object) -> None:
+        self.holder, self.renewed = holder, time.monotonic()
+        FakeProbe.instances.append(self)
+
+    def sight(self) -> Sight:
+        now = time.monotonic()
+        return Sight(self.holder, now - 60, now, None, "", now, now, 0.0)
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture
+async def agent(api: FakeApi, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatabaseAgent:
+    monkeypatch.setattr(agent_module, "HolderProbe", FakeProbe)
+    monkeypatch.setattr(agent_module, "STALE_LOOK_SECONDS", 0.01)
+    FakeProbe.instances.clear()
+    replacement = Replacement("postgres-1", PatroniStore(cast(ApiClient, api), "tenant-acme"), FakeVoters())
+    fencing = Fencing("postgres-1", server, tmp_path / "fence.json")
+    found = DatabaseAgent(Identity("postgres-1", "secret"), server, fencing, replacement)
+    found.on_pods({"postgres-0": pod("10.0.0.1"), "postgres-2": pod("10.0.0.3")})
+    found.on_maps(api.maps())
+    return found
+
+
+def pod(address: str) -> Object:
+    return {"status": {"podIP": address}}
+
+
+async def until(done: object) -> None:
+    for _ in range(200):
+        if callable(done) and done():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("waited in vain")
+
+
+async def test_a_dead_holder_is_replaced(agent: DatabaseAgent, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "health", lambda patience=1.0: DEAD)
+    task = asyncio.create_task(agent.run())
+    await until(lambda: "leader" not in api.annotations(f"{MAPS}/postgres-leader"))
+    task.cancel()
+
+
+async def test_attempts_that_fail_come_less_and_less_often(
+    agent: DatabaseAgent, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "health", lambda patience=1.0: DEAD)
+    agent._pause = 0.1
+    tried: list[float] = []  # how long the pause before the next attempt is to be
+
+    async def attempt(primary: str, host: str) -> bool:
+        tried.append(agent._pause)
+        raise RuntimeError("whatever it is, there is a next attempt")
+
+    monkeypatch.setattr(agent._replacement, "attempt", attempt)
+    task = asyncio.create_task(agent.run())
+    await until(lambda: len(tried) >= 3)
+    task.cancel()
+    assert tried == [0.1, 0.2, 0.4]
+
+
+async def test_the_holder_is_watched_and_its_successor_after_it(agent: DatabaseAgent, api: FakeApi) -> None:
+    maps = api.maps()
+    maps["postgres-leader"] = config_map("postgres-leader", 12, leader="postgres-2", renewTime="2")
+    agent.on_maps(maps)
+    maps["postgres-leader"] = config_map("postgres-leader", 13, leader="postgres-1", renewTime="3")
+    agent.on_maps(maps)
+    assert [probe.holder for probe in FakeProbe.instances] == ["postgres-0", "postgres-2"]
+    assert agent.health().dead is False, "it holds the lock itself"
+
+
+async def test_a_renewal_of_the_lock_is_noticed(agent: DatabaseAgent, api: FakeApi) -> None:
+    before = FakeProbe.instances[0].renewed
+    maps = api.maps()
+    maps["postgres-leader"] = config_map("postgres-leader", 12, leader="postgres-0", renewTime="2")
+    await asyncio.sleep(0.01)
+    agent.on_maps(maps)
+    assert FakeProbe.instances[0].renewed > before
+
+
+async def test_the_address_of_a_pod_that_is_gone_is_kept(agent: DatabaseAgent) -> None:
+    agent.on_pods({"postgres-2": pod("10.0.0.9")})
+    assert agent.address("postgres-0") == "10.0.0.1"
+    assert agent.address("postgres-2") == "10.0.0.9"
+    agent.on_pods({"postgres-0": {"status": {}}})
+    assert agent.address("postgres-0") == "10.0.0.1"
+
+
+async def test_an_agent_that_sees_the_primary_alive_does_not_cut(agent: DatabaseAgent, server: FakeServer) -> None:
+    found = await agent.cut(QUESTION)
+    assert not found.yes
+    assert server.done == []
+
+
+async def test_an_agent_that_sees_it_dead_cuts_and_lets_go_when_asked(
+    agent: DatabaseAgent, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "health", lambda patience=1.0: DEAD)
+    assert (await agent.cut(QUESTION)).yes
+    assert agent.status()["fencedFrom"] == "postgres-0"
+    assert (await agent.withdraw(QUESTION)).yes
+    await agent._fencing.tend(agent.store)
+    assert agent.status()["fencedFrom"] is None
+
+
+async def test_a_cut_that_did_not_work_is_a_refusal_with_its_reason(
+    agent: DatabaseAgent, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "health", lambda patience=1.0: DEAD)
+    server.trouble = "the server here was too slow"
+    found = await agent.cut(QUESTION)
+    assert (found.yes, found.reason) == (False, "postgres-1: the server here was too slow")
+
+
+async def test_a_touch_of_the_lock_that_has_not_come_here_yet_is_no_reason_to_refuse(
+    agent: DatabaseAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "health", lambda patience=1.0: DEAD)
+    assert (await agent.cut({**QUESTION, "version": 12})).yes
+
+
+@pytest.mark.parametrize("holder", ["postgres-0", "postgres-1"])
+async def test_a_primary_without_its_lock_is_killed_only_when_the_store_itself_says_so(
+    agent: DatabaseAgent, api: FakeApi, server: FakeServer, holder: str
+) -> None:
+    """The watch says that another has the lock; it may be old news."""
+    server.recovery = False
+    api.objects[f"{MAPS}/postgres-leader"] = config_map("postgres-leader", 99, leader=holder)
+    agent._held_since = time.monotonic() - 60
+    task = asyncio.create_task(agent.run())
+    if holder == "postgres-0":
+        await until(lambda: "kill" in server.done)
+    else:
+        await asyncio.sleep(0.2)
+        assert "kill" not in server.done
+    task.cancel()
+
+
+async def test_agents_talk_with_a_token_and_a_silent_one_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def cut(question: object) -> Verdict:
+        asked.append(question)
+        return Verdict(True, "cut")
+
+    async with TestServer(application("token", {"cut": cut}, lambda: {"member": "postgres-2"})) as server:
+        monkeypatch.setattr(peers, "PORT", server.port)
+        async with ClientSession() as session:
+            known = {"postgres-2": "127.0.0.1"}.get
+            members = frozenset({"postgres-2", "postgres-9"})
+            answers = await Peers("token", known, session).ask(members, "cut", QUESTION, 2.0)
+            assert answers["postgres-2"] == Verdict(True, "cut")
+            assert not answers["postgres-9"].yes
+            wrong = await Peers("guess", known, session).ask(frozenset({"postgres-2"}), "cut", QUESTION, 2.0)
+            assert not wrong["postgres-2"].yes
+            unknown = await Peers("token", known, session).ask(frozenset({"postgres-2"}), "promote", QUESTION, 2.0)
+            assert not unknown["postgres-2"].yes
+            async with session.get(server.make_url("/healthz")) as response:
+                assert response.status == 200
+        assert asked == [QUESTION]
+    async with ClientSession() as session:
+        gone = await Peers("token", lambda _: "127.0.0.1", session).ask(frozenset({"x"}), "cut", QUESTION, 0.5)
+        assert not gone["x"].yes
