@@ -1,4 +1,4 @@
-"""`python -m okitoki_chaos drill|plan|heal|watchdog|faults|judge`: drills, mostly inside the drill image.
+"""`python -m okitoki_chaos drill|heal|watchdog|faults|self-check`: drills, inside the drill image.
 
 `make drill` starts load, watchdog and `drill` in containers on the cluster's network, and judges afterwards.
 """
@@ -42,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     dog = commands.add_parser("watchdog", help="undo what is beyond its time limit; everything at SIGTERM")
     dog.add_argument("folder", type=Path)
     commands.add_parser("faults", help="all faults")
+    check = commands.add_parser("self-check", help="show that servers which acknowledge and drop are caught")
+    check.add_argument("folder", type=Path)
     return top
 
 
@@ -88,6 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return drill(chosen.folder, chosen.hours, chosen.dry_run)
         if chosen.command == "watchdog":
             return watch(driver_of(chosen.folder), chosen.folder / "journal.jsonl", say)
+        if chosen.command == "self-check":
+            from okitoki_chaos.dishonest import write_self_check
+
+            return write_self_check(chosen.folder / "self-check.json")
         if chosen.command == "heal":
             done = heal(driver_of(chosen.folder), Journal(chosen.folder / "journal.jsonl"), "a person")
             print("\n".join(done) or "nothing is open")

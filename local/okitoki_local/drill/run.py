@@ -27,6 +27,7 @@ from okitoki_phones.records import write_whole
 
 REPORTS = PACKAGE_ROOT.parent / "build" / "drill"
 PLAN = "plan.json"
+CONTROLS = "controls"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Drill:
         try:
             self._box.prepare()
             self._heal_what_is_left()
+            if plan_.name == CONTROLS:
+                self._self_check()
             self._sessions(plan_)
         finally:
             self._box.forget()
@@ -100,6 +103,11 @@ class Drill:
                 say(f"an earlier drill left faults open: {path.parent}")
                 if self._box.run(path.parent, "heal", WORK) != 0:
                     raise LocalClusterError(f"what {path.parent} left open could not be undone")
+
+    def _self_check(self) -> None:
+        """Clients and checker are shown servers that acknowledge and drop, before anything else is believed."""
+        if self._box.run(self.folder, "self-check", WORK) != 0:
+            raise LocalClusterError("a server that acknowledges and drops was not caught: no verdict is worth anything")
 
     def _sessions(self, plan_: Plan) -> None:
         sessions = plan_.sessions()
