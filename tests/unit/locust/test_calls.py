@@ -58,9 +58,11 @@ async def world(folder: Path) -> AsyncIterator[World]:
     sip = Server(AGENT)
     _, sip_port = await sip.start()
     files = ("locustfile.py", "locustfile_sip.py")
+    locust = Locust(folder, port=port, key=KEY, files=files)
     try:
-        yield World(sip, sip_port, store, Locust(folder, port=port, key=KEY, files=files), folder)
+        yield World(sip, sip_port, store, locust, folder)
     finally:
+        await locust.close()
         sip.close()
         await runner.cleanup()
 

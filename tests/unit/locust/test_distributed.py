@@ -37,7 +37,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     context, _ = certificate(tmp_path)
     store = Store()
     runner, port = await store.start(context)
-    yield World(store, Locust(tmp_path, port=port, key=KEY))
+    locust = Locust(tmp_path, port=port, key=KEY)
+    yield World(store, locust)
+    await locust.close()
     await runner.cleanup()
 
 

@@ -85,6 +85,7 @@ class Locust:
         self.folder = folder
         self.results = folder / "results"
         self.output = folder / "locust.log"
+        self._processes: list[asyncio.subprocess.Process] = []
         key_file = folder / "key"
         key_file.write_text(key + "\n")
         self._arguments = [
@@ -97,10 +98,19 @@ class Locust:
         """As a user does it: no PYTHONPATH, Locust itself finds what is beside the locustfile."""
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         with self.output.open("ab") as log:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "locust", *self._arguments, *arguments, env=environment,
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
+        self._processes.append(process)
+        return process
+
+    async def close(self) -> None:
+        """Leave nothing running after a test that failed."""
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
     async def run(self, *arguments: str, limit: float = 90) -> int:
         process = await self.start("--headless", *arguments)
