@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("ca-file", "", "certificates to trust instead of the system's")
     add("address", "", "address of the region's HTTPS, where there is no DNS for --host")
     add("numbers", "", "numbers of the tenant, +380…, with commas between; the first is the one written and called")
-    add("ledger", "build/load", "folder for the results; each run makes one of its own in it")
+    add("ledger", "build/load", "folder for the results; each run makes one of its own in it", **fixed)
     add("seed", 1, "of keys, numbers and moments", type=int)
     add("rate", 5.0, "operations that an API user starts per second", type=float)
     add("deadline", DEADLINE_SECONDS, "seconds for an operation with all its retries", type=float)
