@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 HOST = "127.0.0.1"
+_CALL = re.compile(
+    r"^ID: +(\S.*) \| del:\S+ \| creat:[^|]*\| prx:[^|]*\| redis:[^|]*\| frgn:([yn]) \| rec:", re.MULTILINE
+)
+_NONE = "No sessions"
 
 
 @asynccontextmanager
@@ -20,3 +25,17 @@ async def asked(port: int, command: str, seconds: float) -> AsyncIterator[asynci
             yield reader
         finally:
             writer.close()
+
+
+async def calls(port: int, seconds: float) -> dict[str, bool]:
+    """The engine's calls: Call-ID -> whether it is foreign (the peer's). Raises OSError, TimeoutError.
+
+    Not by its counters (`list numsessions`): they go wrong, even below nought, when calls change hands while they are
+    restored.
+    """
+    async with asked(port, "list sessions all", seconds) as reader:
+        answer = (await reader.read()).decode(errors="replace")
+    found = {call: foreign == "y" for call, foreign in _CALL.findall(answer)}
+    if len(found) != sum(line.startswith("ID: ") for line in answer.splitlines()) or not (found or _NONE in answer):
+        raise OSError(f"list sessions: not understood: {answer[:200]!r}")
+    return found

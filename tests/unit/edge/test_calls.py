@@ -7,7 +7,7 @@ import json
 import pytest
 
 from okitoki_agents.edge.guard import calls
-from okitoki_agents.edge.guard.calls import Age
+from okitoki_agents.edge.guard.calls import Known
 
 
 def call(signalled: int, *endpoints: str) -> bytes:
@@ -20,26 +20,38 @@ OFFERED = call(100, "198.18.16.150:4000", "198.18.16.150:4001", ":0", ":0")
 ANSWERED = call(100, "198.18.16.150:4000", "198.18.16.150:4001", "198.18.16.51:7000", "198.18.16.51:7001")
 
 
+PORTS = ("198.18.16.150:4000", "198.18.16.150:4001", "198.18.16.51:7000", "198.18.16.51:7001")
+MOVED = (*PORTS[:2], "198.18.16.52:7000", "198.18.16.52:7001")
+
+
 @pytest.mark.parametrize("document", [None, b"", b"x", b"[]", b"{}", b'{"json": {"last_signal": "x"}}'])
-def test_what_cannot_be_read_is_known_least(document: bytes | None) -> None:
-    assert calls.age(document) == Age() < calls.age(call(0))
+def test_of_what_cannot_be_read_nothing_is_known(document: bytes | None) -> None:
+    assert calls.known(document) == Known()
+    assert calls.known(OFFERED).better_than(Known())
 
 
-def test_an_answered_call_is_known_better_than_the_offered_one_of_the_same_second() -> None:
-    assert calls.age(OFFERED) == Age(100, 2)
-    assert calls.age(OFFERED) < calls.age(ANSWERED) < calls.age(call(101))
+def test_an_answered_call_is_known_better_than_an_offered_one_even_if_that_was_claimed_later() -> None:
+    assert len(calls.known(OFFERED).endpoints) == 2
+    assert calls.known(ANSWERED).better_than(calls.known(OFFERED))
+    assert not calls.known(call(105, *PORTS[:2], ":0", ":0")).better_than(calls.known(ANSWERED))
 
 
-def test_what_the_peer_heard_during_a_flap_is_newer_there() -> None:
+def test_a_claim_alone_is_no_knowledge_but_a_new_place_of_a_phone_is() -> None:
+    assert not calls.known(call(105, *PORTS)).better_than(calls.known(ANSWERED))
+    assert calls.known(call(105, *MOVED)).better_than(calls.known(ANSWERED))
+    assert not calls.known(call(95, *MOVED)).better_than(calls.known(ANSWERED))
+
+
+def test_what_the_peer_heard_during_a_flap_is_better_known_there() -> None:
     here = {"answered-there": OFFERED, "same": ANSWERED, "answered-here": ANSWERED}
     there = {"answered-there": ANSWERED, "same": ANSWERED, "answered-here": OFFERED, "begun-there": OFFERED}
     engine = {*here, "begun-there"}
-    assert calls.newer_there(engine, here, there, since=99) == ["answered-there", "begun-there"]
+    assert calls.better_there(engine, here, there, since=99) == ["answered-there", "begun-there"]
 
 
 def test_an_ended_call_is_not_brought_back_and_an_old_one_left_alone() -> None:
-    there = {"ended-here": call(100), "long-ago": call(50)}
-    assert calls.newer_there({"long-ago"}, {}, there, since=99) == []
+    there = {"ended-here": call(100, *PORTS), "long-ago": call(50, *PORTS)}
+    assert calls.better_there({"long-ago"}, {}, there, since=99) == []
 
 
 def test_a_call_counts_as_ended_at_the_second_look_only() -> None:

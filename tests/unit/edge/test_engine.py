@@ -29,6 +29,9 @@ class Store:
             raise TimeoutError
         return set(self.contents)
 
+    async def any(self) -> bool:
+        return bool(await self.ids())
+
     async def calls(self) -> dict[str, bytes]:
         await self.ids()
         return dict(self.contents)
@@ -68,9 +71,10 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         order = (await reader.readline()).decode().strip()
         if order == "list sessions all":
             for call in sorted(box.known):
-                writer.write(
-                    f"ID: {call:>40} | del:n | creat:  1 | prx:198.18.16.11:1 | redis: 1 | frgn:n |\n".encode()
-                )
+                line = f"ID: {call:>60} | del:n | creat: 1 | prx:1.2.3.4:5 | redis: 1 | frgn:n | rec:n\n"
+                writer.write(line.encode())
+            if not box.known:
+                writer.write(b"No sessions on this media relay.\n")
         else:
             log.append(order)
         writer.close()
@@ -138,6 +142,26 @@ async def test_an_active_engine_writes_what_its_redis_lacks_and_deletes_what_end
     bench.known, bench.log[:] = set(), []
     await bench.engine.tend(held=True)
     assert bench.log == ["own: forget ended"]
+
+
+async def test_an_owner_hears_what_the_peer_answered_while_it_held_the_address_too(bench: Bench) -> None:
+    """Seen in a storm: a call offered here was answered by the peer, and one side heard nothing."""
+    bench.known = {"one", "two"}
+    bench.own.contents = {"one": OFFERED, "two": ANSWERED}
+    bench.peers.contents = {"one": ANSWERED, "two": ANSWERED}
+    bench.engine._came_at = 100.0  # the calls' own clock
+    await bench.engine.hear()
+    assert bench.log == ["standby", "peer's: set one", "active"]
+
+
+async def test_an_owner_leaves_a_standby_and_its_own_calls_alone(bench: Bench) -> None:
+    bench.known, bench.own.contents = {"one"}, {"one": ANSWERED}
+    await bench.engine.hear()
+    bench.peers.contents = {"one": OFFERED}
+    await bench.engine.hear()
+    bench.peers.away = True
+    await bench.engine.hear()
+    assert bench.log == []
 
 
 async def test_new_calls_come_to_an_address_that_is_not_at_home_only_when_none_is(

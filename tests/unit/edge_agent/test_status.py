@@ -13,13 +13,14 @@ from unit.edge_agent.doubles import FakeRedis
 from unit.edge_agent.support import facts
 
 from okitoki_agents.edge.agent import media, server, status
-from okitoki_agents.edge.agent.media import MediaError, Sessions, parse_sessions, sessions
+from okitoki_agents.edge.agent.media import MediaError, Sessions, sessions
 from okitoki_agents.edge.agent.pair import BAD_LOOKS, EQUAL_LOOKS, UNEQUAL_LOOKS, Pair
 from okitoki_agents.edge.agent.reporter import Reporter, metadata_patch
 from okitoki_agents.edge.agent.status import NEEDED, Node, Peer
 
 GOOD = dict.fromkeys(NEEDED, "ok")
-ANSWER = "Current sessions own: 3\nCurrent sessions foreign: 1\nCurrent sessions total: 4\n"
+_LINE = "ID: {:>60} | del:n | creat:  1795575207 | prx:198.18.16.11:42249 | redis: 1 | frgn:{} | rec:n\n"
+ANSWER = "".join(_LINE.format(f"{n}@198.18.16.150", foreign) for n, foreign in enumerate("nnny"))
 
 
 def node(holds: tuple[str, ...] = (), one: tuple[int, int] = (0, 0), two: tuple[int, int] = (0, 0)) -> Node:
@@ -134,15 +135,9 @@ async def test_a_report_is_written_once_although_the_watch_lags() -> None:
     assert [path for path, _ in client.patches] == ["/api/v1/namespaces/ns/pods/edge-0"]
 
 
-def test_counts_of_an_engine() -> None:
-    assert parse_sessions(ANSWER) == Sessions(own=3, foreign=1)
-    with pytest.raises(MediaError, match="no counts"):
-        parse_sessions("Unknown command")
-
-
 async def test_an_engine_is_asked_on_its_command_port() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert await reader.readline() == b"list numsessions\n"
+        assert await reader.readline() == b"list sessions all\n"
         writer.write(ANSWER.encode())
         writer.close()
 
@@ -288,15 +283,14 @@ async def test_a_peer_that_never_answered_protects_nobody(pair: Pair, peer: Peer
 
 
 async def test_an_engine_that_answers_in_pieces_is_understood() -> None:
-    """rtpengine sends line by line and keeps the connection open."""
+    """rtpengine sends line by line and then closes the connection."""
 
     async def engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert await reader.readline() == b"list numsessions\n"
+        assert await reader.readline() == b"list sessions all\n"
         for line in ANSWER.splitlines(keepends=True):
             writer.write(line.encode())
             await writer.drain()
             await asyncio.sleep(0.01)
-        await reader.read()
         writer.close()
 
     server = await asyncio.start_server(engine, "127.0.0.1", 0)

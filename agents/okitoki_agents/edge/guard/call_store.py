@@ -23,6 +23,10 @@ class CallStore:
     async def ids(self) -> set[str]:
         return {key.decode() for key in await self._keys()}
 
+    async def any(self) -> bool:
+        """Whether there are calls at all."""
+        return bool((await self._call(("DBSIZE",)))[0])
+
     async def calls(self) -> Calls:
         keys = await self._keys()
         if not keys:

@@ -16,31 +16,44 @@ Calls = Mapping[str, bytes]
 """Call-ID -> the call as a Redis holds it."""
 
 
-@dataclass(frozen=True, order=True)
-class Age:
-    """How much is known of a call: `signalled`, epoch second of its last signalling; `endpoints`, how many ports of
-    the phones are known, which tells an answered call from an offered one within the same second."""
+@dataclass(frozen=True)
+class Known:
+    """What is known of a call. `signalled`: epoch second of its last signalling, or of its claim by an engine, which
+    counts as such; `endpoints`: the phones' ports, by stream."""
 
     signalled: int = -1
-    endpoints: int = 0
+    endpoints: tuple[tuple[str, str], ...] = ()
+
+    def better_than(self, other: Known) -> bool:
+        """A call gains endpoints when it is answered, so more of them are later knowledge, whatever the clocks and
+        claims say; among equally many, other ones that were signalled later."""
+        if len(self.endpoints) != len(other.endpoints):
+            return len(self.endpoints) > len(other.endpoints)
+        return self.endpoints != other.endpoints and self.signalled > other.signalled
 
 
-def age(document: bytes | None) -> Age:
-    """Of a call in Redis; the least of all when there is none or it cannot be read."""
+def known(document: bytes | None) -> Known:
+    """Of a call in Redis; nothing when there is none or it cannot be read."""
     try:
         call: Any = json.loads(document or b"")
         signalled = int(call["json"]["last_signal"])
     except (ValueError, KeyError, TypeError):
-        return Age()
-    streams = [value for name, value in call.items() if name.startswith("stream-") and isinstance(value, Mapping)]
-    return Age(signalled, sum(not str(stream.get("endpoint", ":0")).endswith(":0") for stream in streams))
+        return Known()
+    endpoints = (
+        (name, str(stream.get("endpoint", ":0")))
+        for name, stream in sorted(call.items())
+        if name.startswith("stream-") and isinstance(stream, Mapping)
+    )
+    return Known(signalled, tuple(entry for entry in endpoints if entry[1] and not entry[1].endswith(":0")))
 
 
-def newer_there(engine: Collection[str], here: Calls, there: Calls, since: float) -> list[str]:
+def better_there(engine: Collection[str], here: Calls, there: Calls, since: float) -> list[str]:
     """Calls that the engine has and of which `there` knows more than `here`, from what happened after `since` (epoch
     seconds). What was before has come by replication; and a call that the engine does not have has ended."""
-    ages = {call: age(there[call]) for call in set(engine) & set(there)}
-    return sorted(call for call, one in ages.items() if one.signalled >= since and one > age(here.get(call)))
+    theirs = {call: known(there[call]) for call in set(engine) & set(there)}
+    return sorted(
+        call for call, one in theirs.items() if one.signalled >= since and one.better_than(known(here.get(call)))
+    )
 
 
 @dataclass(frozen=True)

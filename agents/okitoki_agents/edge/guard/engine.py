@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -37,7 +36,6 @@ _CLOCKS = 5.0
 """Seconds that both nodes' clocks may differ."""
 _LISTENS = 20
 """Tries, `_RETRY` seconds apart, until the engine has subscribed to the peer's Redis again."""
-_CALL_ID = re.compile(r"^ID: +(.+?) \| del:", re.MULTILINE)
 AWAY = (OSError, TimeoutError, resp.RespError)
 
 
@@ -104,6 +102,16 @@ class Engine:
         with contextlib.suppress(*AWAY):
             await (self._tend_active() if held else self._tend_standby())
 
+    async def hear(self) -> None:
+        """The address is here, and was perhaps on the peer too for a moment: take over what was signalled there. Calls
+        in the peer's Redis tell of it; that of a standby is empty."""
+        if not self.settled:
+            return
+        with contextlib.suppress(*AWAY):
+            if await self._peers.any() and (heard := await self._hear_out(await self._calls())):
+                log.info("%s: the peer knew %d calls better", self.name, heard)
+                await self._command("active")
+
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         if self._task is not None:
             self._task.cancel()
@@ -138,7 +146,7 @@ class Engine:
     async def _hear_out(self, known: set[str]) -> int:
         """Let the engine read from the peer what the peer knows better of its calls. Returns how many."""
         theirs = await self._peers.calls()
-        newer = calls.newer_there(known, await self._own.calls(), theirs, self._came_at - _CLOCKS)
+        newer = calls.better_there(known, await self._own.calls(), theirs, self._came_at - _CLOCKS)
         if newer:
             await self._command("standby")
             await self._peers.announce("set", newer)
@@ -165,11 +173,8 @@ class Engine:
         todo = calls.tidying(written, known, self._doubted)
         self._doubted = todo.doubted
         await self._own.forget(todo.ended)
-        heard = 0
-        with contextlib.suppress(*AWAY):
-            heard = await self._hear_out(known)
-        if heard or todo.lacking:
-            log.info("%s: %d calls were not written, %d the peer knew better", self.name, len(todo.lacking), heard)
+        if todo.lacking:
+            log.info("%s: %d calls were not written", self.name, len(todo.lacking))
             await self._command("active")
 
     async def _tend_standby(self) -> None:
@@ -185,7 +190,7 @@ class Engine:
         await self._peers.announce("del", todo.ended)
 
     async def _calls(self) -> set[str]:
-        return set(_CALL_ID.findall((await self._command("list sessions all")).decode(errors="replace")))
+        return set(await engine_port.calls(self._port, _CLI_TIMEOUT))
 
     async def _command(self, order: str) -> bytes:
         async with engine_port.asked(self._port, order, _CLI_TIMEOUT) as reader:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 TICK = 0.15
 PEER_EVERY = 1.0
+HEAR_EVERY = 0.4
+"""A call that was answered by the peer during a flap is half deaf until then."""
 TEND_EVERY = 2.0
 LEFT_SECONDS = 5.0
 """Age at which the agent's word on addresses to be left to the peer is void."""
@@ -103,6 +105,7 @@ class Guard:
             loop.create_task(self._every(TICK, self._look)),
             loop.create_task(self._every(leases.RENEW_EVERY, self._vouch)),
             loop.create_task(self._every(PEER_EVERY, self._look_far)),
+            loop.create_task(self._every(HEAR_EVERY, self._hear)),
             loop.create_task(self._every(TEND_EVERY, self._tend)),
         ]
         await self._stop.wait()
@@ -166,6 +169,11 @@ class Guard:
         if ok != self._redis_ok:
             self._redis_ok = ok
             self._publish()
+
+    async def _hear(self) -> None:
+        for name, engine in self._engines.items():
+            if name in self._leases.held and self._peer.reachable:
+                await engine.hear()
 
     async def _tend(self) -> None:
         held = [name for name in self._engines if name in self._leases.held]
