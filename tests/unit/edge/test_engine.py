@@ -171,6 +171,7 @@ async def test_new_calls_come_to_an_address_that_is_not_at_home_only_when_none_i
     assert bench.log == []
     monkeypatch.setattr(bench.engine, "_at_home", False)
     await bench.engine.admit(homeless=True)
+    await bench.engine.admit(homeless=True)
     await bench.engine.admit(homeless=False)
     assert bench.log == ["set maxsessions -1", "set maxsessions 0"]
 

@@ -64,6 +64,7 @@ class Engine:
         self._came_at = time.time()
         self._lost_at = time.monotonic()
         self._stale = True
+        self._admits: bool | None = None
         self._at_home = render.at_home(facts, self.name)
 
     def own(self, wanted: Callable[[], bool]) -> None:
@@ -91,12 +92,14 @@ class Engine:
 
     async def admit(self, homeless: bool) -> None:
         """Whether new calls may come: here at home, else only while the node holds no address that is at home."""
-        if not self._at_home:
+        if not self._at_home and homeless != self._admits:
             with contextlib.suppress(OSError, TimeoutError):
                 await self._command(f"set maxsessions {-1 if homeless else 0}")
+                self._admits = homeless
 
     async def tend(self, held: bool) -> None:
         """One look at what is out of step. Nothing is done while an order is under way or either Redis is away."""
+        self._admits = None  # an engine that started anew has not been told
         if not self.settled:
             return
         with contextlib.suppress(*AWAY):

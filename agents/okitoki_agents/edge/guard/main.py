@@ -171,15 +171,15 @@ class Guard:
             self._publish()
 
     async def _hear(self) -> None:
-        for name, engine in self._engines.items():
-            if name in self._leases.held and self._peer.reachable:
-                await engine.hear()
-
-    async def _tend(self) -> None:
         held = [name for name in self._engines if name in self._leases.held]
         homeless = bool(held) and not any(render.at_home(self._facts, name) for name in held)
         for name, engine in self._engines.items():
             await engine.admit(homeless)
+            if name in self._leases.held and self._peer.reachable:
+                await engine.hear()
+
+    async def _tend(self) -> None:
+        for name, engine in self._engines.items():
             await engine.tend(name in self._leases.held)
 
     def _redis_changed(self) -> None:
