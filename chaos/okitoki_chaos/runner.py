@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ def execute(document: Mapping[str, Any]) -> Mapping[str, Any]:
     from chaoslib.experiment import ensure_experiment_is_valid, run_experiment
     from chaoslib.types import Strategy
 
+    logging.getLogger("chaostoolkit").setLevel(logging.CRITICAL)  # what matters is told by the controls
     ensure_experiment_is_valid(document)
     journal: Mapping[str, Any] = run_experiment(document, settings=SETTINGS, strategy=Strategy.DEFAULT)
     return journal
@@ -87,7 +89,7 @@ class Runner:
                         break
                     self._say(f"  {number} of {len(items)}: {item.name} on {item.tenant}")
                     result = self.one(item)
-                    if result["outcome"] == NOT_WHOLE:
+                    if broken(result):
                         return False
         finally:
             session.heal()
@@ -139,6 +141,11 @@ class Runner:
         (folder / f"{item.name}.json").write_text(text, encoding="utf-8")
         with (self._folder / "results.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(result) + "\n")
+
+
+def broken(result: Mapping[str, Any]) -> bool:
+    """Whether the platform was not well at the end of an experiment, or never well before it. Pure."""
+    return result["wholeAt"] is None and result["outcome"] not in {NOT_POSSIBLE, REFUSED}
 
 
 def line_of(result: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from okitoki_chaos.session import current
@@ -17,10 +18,15 @@ def after_activity_control(context: dict[str, Any], state: dict[str, Any] | None
     session = current()
     if state is None or state.get("status") == "succeeded":
         return
-    words = str((state.get("exception") or ["failed"])[-1]).strip()
-    if session.outcome.error is None:
+    if session.outcome.error is None:  # what follows from it is not told
+        words = plain(str((state.get("exception") or ["failed"])[-1]))
         session.outcome.error = f"{context['name']}: {words}"
-    session.say(f"    {context['name']}: {words}")
+        session.say(f"    {session.outcome.error}")
+
+
+def plain(words: str) -> str:
+    """An exception's message without the names of its classes."""
+    return re.sub(r"^(?:[a-z_.]+\.[A-Z]\w+: )+", "", words.strip())
 
 
 def after_experiment_control(context: dict[str, Any], **_: Any) -> None:
