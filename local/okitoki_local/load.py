@@ -13,7 +13,7 @@ from pathlib import Path
 from okitoki_local.demo import layout, platform
 from okitoki_local.demo.containers import WORK
 from okitoki_local.demo.layout import Addresses, TenantPlan
-from okitoki_local.demo.run import placed
+from okitoki_local.demo.stage import placed
 from okitoki_local.environment import PACKAGE_ROOT, Environment
 from okitoki_local.progress import say
 from okitoki_local.system import LocalClusterError, locked
