@@ -65,6 +65,8 @@ class Engine:
         self._lost_at = time.monotonic()
         self._stale = True
         self._admits: bool | None = None
+        self._lock = asyncio.Lock()
+        """One piece of work at a time: what an engine is told by one must not be undone in the middle of another."""
         self._at_home = render.at_home(facts, self.name)
 
     def own(self, wanted: Callable[[], bool]) -> None:
@@ -97,23 +99,24 @@ class Engine:
                 await self._command(f"set maxsessions {-1 if homeless else 0}")
                 self._admits = homeless
 
-    async def tend(self, held: bool) -> None:
+    async def tend(self, held: Callable[[], bool]) -> None:
         """One look at what is out of step. Nothing is done while an order is under way or either Redis is away."""
         self._admits = None  # an engine that started anew has not been told
-        if not self.settled:
-            return
         with contextlib.suppress(*AWAY):
-            await (self._tend_active() if held else self._tend_standby())
+            async with self._lock:
+                if self.settled:
+                    await (self._tend_active(held) if held() else self._tend_standby(held))
 
-    async def hear(self) -> None:
+    async def hear(self, held: Callable[[], bool]) -> None:
         """The address is here, and was perhaps on the peer too for a moment: take over what was signalled there. Calls
         in the peer's Redis tell of it; that of a standby is empty."""
-        if not self.settled:
-            return
         with contextlib.suppress(*AWAY):
-            if await self._peers.any() and (heard := await self._hear_out(await self._calls())):
-                log.info("%s: the peer knew %d calls better", self.name, heard)
-                await self._command("active")
+            async with self._lock:
+                if self.settled and held() and await self._peers.any():
+                    heard = await self._hear_out(await self._calls(), held)
+                    if heard and held():
+                        log.info("%s: the peer knew %d calls better", self.name, heard)
+                        await self._command("active")
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         if self._task is not None:
@@ -122,41 +125,44 @@ class Engine:
         self._task = asyncio.get_running_loop().create_task(work)
 
     async def _until_done(
-        self, work: Callable[[], Awaitable[str]], wanted: Callable[[], bool], *, after: float = 0.0
+        self, work: Callable[[Callable[[], bool]], Awaitable[str]], wanted: Callable[[], bool], *, after: float = 0.0
     ) -> None:
         await asyncio.sleep(after)
         began = time.monotonic()
         while wanted():
             try:
-                done = await work()
+                async with self._lock:
+                    done = await work(wanted)
             except (OSError, TimeoutError):
                 await asyncio.sleep(_RETRY)
                 continue
             log.info("%s: %s, %.0f ms", self.name, done, 1000 * (time.monotonic() - began))
             return
 
-    async def _claim(self) -> str:
+    async def _claim(self, wanted: Callable[[], bool]) -> str:
         heard = 0
         # A peer that is dead has nothing to say.
         with contextlib.suppress(*AWAY):
-            heard = await self._hear_out(await self._calls())
-        return f"{await self._write()}, {heard} as the peer last knew them"
+            heard = await self._hear_out(await self._calls(), wanted)
+        return f"{await self._write(wanted)}, {heard} as the peer last knew them"
 
-    async def _write(self) -> str:
+    async def _write(self, wanted: Callable[[], bool]) -> str:
+        if not wanted():
+            return "the address has gone again"
         await self._command("active")
         return "calls are owned"
 
-    async def _hear_out(self, known: set[str]) -> int:
+    async def _hear_out(self, known: set[str], wanted: Callable[[], bool]) -> int:
         """Let the engine read from the peer what the peer knows better of its calls. Returns how many."""
         theirs = await self._peers.calls()
         newer = calls.better_there(known, await self._own.calls(), theirs, self._came_at - _CLOCKS)
-        if newer:
+        if newer and wanted():
             await self._command("standby")
             await self._peers.announce("set", newer)
             await asyncio.sleep(RESTORE)
         return len(newer)
 
-    async def _follow(self) -> str:
+    async def _follow(self, wanted: Callable[[], bool]) -> str:
         await self._command("standby")
         told: set[str] = set()
         with contextlib.suppress(*AWAY):
@@ -164,29 +170,31 @@ class Engine:
             # First what has ended: a call that has its ports now could not be restored beside it.
             await self._peers.announce("del", await self._calls() - told)
             for _ in range(_LISTENS):
-                if await self._peers.announce("set", told):
+                if not wanted() or await self._peers.announce("set", told):
                     break
                 await asyncio.sleep(_RETRY)
         return f"calls are the peer's, {len(told)} heard again"
 
-    async def _tend_active(self) -> None:
+    async def _tend_active(self, held: Callable[[], bool]) -> None:
         written = await self._own.ids()
         known = await self._calls()
         # Written and not known any more: it ended while this Redis was away, or on the peer; nobody else deletes it.
         todo = calls.tidying(written, known, self._doubted)
         self._doubted = todo.doubted
         await self._own.forget(todo.ended)
-        if todo.lacking:
+        if todo.lacking and held():
             log.info("%s: %d calls were not written", self.name, len(todo.lacking))
             await self._command("active")
 
-    async def _tend_standby(self) -> None:
+    async def _tend_standby(self, held: Callable[[], bool]) -> None:
         if self._stale and time.monotonic() - self._lost_at > STALE:
             await self._own.empty()
             self._stale = False
         written = await self._peers.ids()
         todo = calls.tidying(await self._calls(), written, self._doubted)
         self._doubted = todo.doubted
+        if held():
+            return
         if todo.lacking or todo.ended:
             log.info("%s: %d calls were not known, %d had ended", self.name, len(todo.lacking), len(todo.ended))
         await self._peers.announce("set", todo.lacking)

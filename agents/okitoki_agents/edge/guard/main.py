@@ -176,11 +176,11 @@ class Guard:
         for name, engine in self._engines.items():
             await engine.admit(homeless)
             if name in self._leases.held and self._peer.reachable:
-                await engine.hear()
+                await engine.hear(self._holds(name))
 
     async def _tend(self) -> None:
         for name, engine in self._engines.items():
-            await engine.tend(name in self._leases.held)
+            await engine.tend(self._holds(name))
 
     def _redis_changed(self) -> None:
         self._redis_ok = False
@@ -204,14 +204,15 @@ class Guard:
         """The own Redis or the peer is back: write what this node owns, so that the peer has it, and hear what it does
         not."""
         for name, engine in self._engines.items():
-
-            def held(name: str = name) -> bool:
-                return name in self._leases.held
-
+            held = self._holds(name)
             if held():
                 engine.reclaim(held)
             else:
                 engine.follow(lambda held=held: not held())  # type: ignore[misc]
+
+    def _holds(self, name: str) -> Callable[[], bool]:
+        """Whether this node has the address at the moment of asking."""
+        return lambda: name in self._leases.held
 
     def _begin_drain(self, reason: str) -> None:
         if self._drain_began is None:
