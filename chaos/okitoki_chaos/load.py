@@ -17,7 +17,7 @@ def count_ok(ledger: Path) -> int:
     return ledger.read_bytes().count(b'"outcome":"ok"') if ledger.exists() else 0
 
 
-def last_ok(ledger: Path, tail: int = 1 << 16) -> float:
+def last_ok(ledger: Path, tail: int = 1 << 20) -> float:
     """When the last write was acknowledged (epoch seconds, 0.0 for never), by the end of a ledger."""
     with ledger.open("rb") as file:
         file.seek(max(0, ledger.stat().st_size - tail))

@@ -23,6 +23,8 @@ from okitoki_chaos.world import World
 
 LOOK_SECONDS = 1.0
 SPEAK_SECONDS = 20.0
+# Longer than the platform's readiness probes and Patroni's loop (3 s) take to see a server's end.
+STEADY_SECONDS = 5.0
 # Seconds that a fault may stay beyond the time it is held for, before the watchdog ends it.
 GRACE_SECONDS = 120.0
 
@@ -152,17 +154,23 @@ class Session:
         return done
 
     def whole(self, within: float) -> list[str]:
-        """Wait until everything says that all is well. Returns what is not, after `within` s; empty when it is."""
+        """Wait until everything says for some seconds running that all is well; `whole_at` is the first of them.
+
+        A server whose end nobody has noticed yet looks well, too. Returns what is not, after `within` seconds.
+        """
         begun = spoken = time.monotonic()
+        since: float | None = None
         while True:
             found = self.not_whole()
+            # After the looks, not before: something may have become well while they were taken.
+            now, at = time.monotonic(), self.timeline.now()
             if not found:
-                # After the looks, not before: something may have become well while they were taken.
-                at = float(self.timeline.note("whole")["at"])
-                if self.outcome.at is not None and self.outcome.whole_at is None:
-                    self.outcome.whole_at = at
-                return []
-            now = time.monotonic()
+                since = at if since is None else since
+                if at - since >= STEADY_SECONDS:
+                    return self._is_whole(since)
+                time.sleep(LOOK_SECONDS)
+                continue
+            since = None
             if now - begun > within:
                 self.timeline.note("not whole", why=found)
                 return found
@@ -170,6 +178,12 @@ class Session:
                 spoken = now
                 self.say(f"    not whole yet: {'; '.join(found)}")
             time.sleep(LOOK_SECONDS)
+
+    def _is_whole(self, since: float) -> list[str]:
+        self.timeline.note("whole", at=since)
+        if self.outcome.at is not None and self.outcome.whole_at is None:
+            self.outcome.whole_at = since
+        return []
 
     def not_whole(self) -> list[str]:
         """What is not well, as servers, resources and the load say it."""

@@ -71,6 +71,7 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
     resources = json.dumps({"items": [{**TENANT, "status": READY}, {**REGION, "status": READY}]})
     found.answer("get voiceregions", resources)
     monkeypatch.setattr(runner, "Observers", Quiet)
+    monkeypatch.setattr("okitoki_chaos.session.STEADY_SECONDS", 0.0)
     for module in ("session", "ctk.actions", "driver"):
         monkeypatch.setattr(f"okitoki_chaos.{module}.time.sleep", lambda seconds: None)
     return found
@@ -166,3 +167,17 @@ def test_a_session_ends_when_the_platform_stays_broken(platform: Platform, tmp_p
     assert Runner(session, tmp_path, lambda words: None, play).go(items) is False
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 1
     assert "kubectl delete lease okitoki-drill -n okitoki-system --ignore-not-found" in platform.log
+
+
+def test_what_looks_well_for_a_moment_only_is_not_whole(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("okitoki_chaos.session.STEADY_SECONDS", 0.01)
+    session = Session(SETTINGS, tmp_path, KindDriver(platform), say=lambda words: None)
+    looks = [[], ["postgres-1 is down"], *([[]] * 10**5)]
+    monkeypatch.setattr(session, "not_whole", lambda: looks.pop(0))
+    broken = session.timeline.now()
+    assert session.whole(5) == []
+    assert len(looks) < 10**5  # it looked again after the broken look
+    (event,) = [one for one in session.timeline.events if one["event"] == "whole"]
+    assert event["at"] > broken
