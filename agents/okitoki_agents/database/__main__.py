@@ -1,4 +1,5 @@
-"""`python -m okitoki_agents.database`: the agent of a database pod. Configuration: Patroni's own environment."""
+"""`python -m okitoki_agents.database [agent | handover]`: the agent of a database pod, and the preStop hook of its
+containers, which asks the agent to give the primary's role away. Configuration: Patroni's own environment."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from aiohttp import web
 from okitoki_agents.database.agent import DatabaseAgent, Identity
 from okitoki_agents.database.fencing import Fencing
 from okitoki_agents.database.local import LocalServer
-from okitoki_agents.database.peers import PORT, Peers, application
+from okitoki_agents.database.peers import HANDOVER_SECONDS, PORT, Peers, application
 from okitoki_agents.database.replace import Replacement
 from okitoki_agents.database.store import SELECTOR, PatroniStore
 from okitoki_agents.kube import ApiClient, Reflector
@@ -63,7 +64,7 @@ async def run(found: Settings, client: ApiClient) -> None:
             Fencing(found.name, server, FENCE_FILE),
             Replacement(found.name, lock, peers),
         )
-        handlers = {"consent": agent.consent, "cut": agent.cut, "withdraw": agent.withdraw}
+        handlers = {"consent": agent.consent, "cut": agent.cut, "withdraw": agent.withdraw, "handover": agent.handover}
         runner = web.AppRunner(application(found.token, handlers, agent.status), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "0.0.0.0", PORT).start()
@@ -73,11 +74,25 @@ async def run(found: Settings, client: ApiClient) -> None:
             group.create_task(agent.run())
 
 
+async def handover(found: Settings) -> None:
+    """Ask the agent beside to hand over, and say what came of it. No outcome is an error: the pod stops anyway."""
+    async with aiohttp.ClientSession() as session:
+        peers = Peers(found.token, lambda _: "127.0.0.1", session)
+        answers = await peers.ask(frozenset({found.name}), "handover", {}, HANDOVER_SECONDS)
+    print(answers[found.name].verdict.reason)
+
+
 def main() -> None:
-    """The container's process."""
+    """The container's process, or its hook."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("psycopg").setLevel(logging.ERROR)  # it tells of every probe that is given up
-    asyncio.run(run(settings(os.environ), ApiClient.in_cluster()))
+    match sys.argv[1:]:
+        case [] | ["agent"]:
+            asyncio.run(run(settings(os.environ), ApiClient.in_cluster()))
+        case ["handover"]:
+            asyncio.run(handover(settings(os.environ)))
+        case _:
+            raise SystemExit("usage: okitoki-database [agent | handover]")
 
 
 if __name__ == "__main__":

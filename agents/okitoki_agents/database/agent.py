@@ -24,6 +24,7 @@ from okitoki_agents.database.decisions import (
 )
 from okitoki_agents.database.fencing import Fencing
 from okitoki_agents.database.local import CutError
+from okitoki_agents.database.peers import Answer, refusal
 from okitoki_agents.database.probe import HolderProbe, StallClock
 from okitoki_agents.database.replace import Replacement
 from okitoki_agents.kube import Object
@@ -34,6 +35,8 @@ STALE_LOOK_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.4
 """Between two attempts; doubled each time, for the same holder of the lock."""
 LAST_PAUSE_SECONDS = 5.0
+CHECKPOINT_SECONDS = 15.0
+DEMOTION_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,10 @@ class Server(Protocol):
     """What the agent itself needs of the local server."""
 
     async def in_recovery(self) -> bool | None: ...
+
+    async def patroni_answers(self) -> bool: ...
+
+    async def checkpoint(self, seconds: float) -> None: ...
 
     def kill_patroni(self) -> None: ...
 
@@ -58,7 +65,8 @@ class Identity:
 
 
 class DatabaseAgent:
-    """One agent. `on_maps` and `on_pods` are called by the reflectors, `consent`, `cut`, `withdraw` by its peers."""
+    """One agent. `on_maps` and `on_pods` are called by the reflectors, `consent`, `cut`, `withdraw` by its peers, and
+    `handover` by the pod's own preStop hooks."""
 
     def __init__(self, identity: Identity, server: Server, fencing: Fencing, replacement: Replacement) -> None:
         self._me = identity.name
@@ -73,6 +81,7 @@ class DatabaseAgent:
         self._plan = Plan(Step.NOTHING, "")
         self._attempt: asyncio.Task[None] | None = None
         self._pause = FIRST_PAUSE_SECONDS
+        self._handing_over = asyncio.Lock()
         self.store = Store(None, 0, None, frozenset(), 0, paused=False)
 
     # What the API server tells
@@ -167,29 +176,54 @@ class DatabaseAgent:
 
     # What peers ask
 
-    async def consent(self, question: Mapping[str, Any]) -> Verdict:
+    async def consent(self, question: Mapping[str, Any]) -> Answer:
         """Whether this agent would cut."""
+        return Answer(self._consent(question))
+
+    def _consent(self, question: Mapping[str, Any]) -> Verdict:
         return consent(
-            self._me, question["primary"], int(question["version"]), self._seen(question), self.health(CONSENT)
+            self._me,
+            question["primary"],
+            int(question["version"]),
+            self._seen(question),
+            self.health(CONSENT),
+            planned=question["planned"] is True,
         )
 
-    async def cut(self, question: Mapping[str, Any]) -> Verdict:
+    async def cut(self, question: Mapping[str, Any]) -> Answer:
         """Cut this server's stream from the primary, if its death is seen from here too."""
-        found = await self.consent(question)
+        found = self._consent(question)
         if not found.yes:
-            return found
+            return Answer(found)
+        patroni_answers = asyncio.create_task(self._server.patroni_answers())
         try:
-            await self._fencing.cut(
+            position = await self._fencing.cut(
                 question["primary"], question["host"], int(question["version"]), question["attempt"]
             )
+            return Answer(Verdict(True, "cut"), position, await patroni_answers)
         except CutError as error:
-            return Verdict(False, f"{self._me}: {error}")
-        return Verdict(True, "cut")
+            return refusal(f"{self._me}: {error}")
+        finally:
+            patroni_answers.cancel()
 
-    async def withdraw(self, question: Mapping[str, Any]) -> Verdict:
+    async def withdraw(self, question: Mapping[str, Any]) -> Answer:
         """An attempt has been given up."""
         await self._fencing.withdraw(question["attempt"])
-        return Verdict(True, "withdrawn")
+        return Answer(Verdict(True, "withdrawn"))
+
+    async def handover(self, _question: Mapping[str, Any]) -> Answer:
+        """The pod is about to be stopped: give the lock away while writes still flow, if this server has it."""
+        async with self._handing_over:
+            if self.store.leader != self._me:
+                return Answer(Verdict(True, "this server does not hold the lock"))
+            await self._server.checkpoint(CHECKPOINT_SECONDS)
+            if not await self._replacement.attempt(self._me, self.address(self._me) or "", planned=True):
+                return refusal("nobody could take over now; Patroni will release the lock when the server has stopped")
+            for _ in range(round(DEMOTION_SECONDS / TICK_SECONDS)):
+                if await self._server.in_recovery() is not False:
+                    break
+                await asyncio.sleep(TICK_SECONDS)
+            return Answer(Verdict(True, f"{self.store.leader} has taken over"))
 
     def _seen(self, question: Mapping[str, Any]) -> Store:
         """The store as seen here, or newer: the asking agent's touch of the lock may not have come here yet."""

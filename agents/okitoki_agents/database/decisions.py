@@ -1,8 +1,8 @@
 """What an agent concludes: pure functions, each with the reason for its result (docs/decisions/0008: why it is safe).
 
 A primary is replaced early only when every voter that could complete a quorum with it has cut its stream from it and
-confirmed; then the lock is compared and removed. Otherwise Patroni's TTL decides. Times are seconds of the monotonic
-clock; versions are resourceVersions of the API server, which grow with every change of an object.
+confirmed; then the lock is compared and given to the voter that has most. Otherwise Patroni's TTL decides. Times are
+seconds of the monotonic clock; versions are resourceVersions of the API server, which grow with every change.
 """
 
 from __future__ import annotations
@@ -124,8 +124,9 @@ class Verdict:
     reason: str
 
 
-def consent(me: str, primary: str, leader_version: int, store: Store, health: Health) -> Verdict:
-    """Whether this agent cuts its server's stream because another agent asks. It believes its own eyes only.
+def consent(me: str, primary: str, leader_version: int, store: Store, health: Health, *, planned: bool) -> Verdict:
+    """Whether this agent cuts its server's stream because another agent asks. It believes its own eyes only, unless
+    the primary itself hands over (`planned`).
 
     `store` may be older than what the other one has read, never the base of more than a refusal: what counts is
     `leader_version`, to which the confirmation is bound.
@@ -136,27 +137,63 @@ def consent(me: str, primary: str, leader_version: int, store: Store, health: He
         return Verdict(False, f"the lock is {store.leader}'s here, not {primary}'s")
     if store.leader_version > leader_version:
         return Verdict(False, "the lock has been renewed since")
+    if planned:
+        return Verdict(True, f"{primary} hands over")
     if not health.dead:
         return Verdict(False, f"{primary} is well seen from {me}: {health.reason}")
     return Verdict(True, f"{primary} is dead seen from {me} too: {health.reason}")
 
 
-def may_release(store: Store, primary: str, leader_version: int, confirmed: Mapping[str, int]) -> Verdict:
-    """Whether the lock may be removed. `store` is fresh, `confirmed` is voter -> the lock's version it has cut for.
+@dataclass(frozen=True, order=True)
+class Position:
+    """How much a server has: the timeline it received, and the last byte of WAL that it has on its disk."""
+
+    timeline: int
+    byte: int
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A voter's word that its stream is cut: for which version of the lock, and what it has for good.
+
+    `patroni`: whether its Patroni answers, which would have to promote it.
+    """
+
+    version: int
+    position: Position
+    patroni: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who gets the lock, or None, and why."""
+
+    winner: str | None
+    reason: str
+
+
+def choose(store: Store, primary: str, leader_version: int, confirmed: Mapping[str, Confirmation]) -> Choice:
+    """Who may have the lock. `store` is fresh, `confirmed` is voter -> what it confirmed.
 
     The synchronous key has just been compared and set, so Patroni on the primary can admit no other voter without first
-    renewing its lock, whose version the removal compares.
+    renewing its lock, whose version the hand-over compares. What the primary acknowledged, some voter has; as all of
+    them are cut, the one that has most has everything, and will have.
     """
     if store.leader != primary or store.leader_version != leader_version:
-        return Verdict(False, f"the lock has changed: {store.leader} at {store.leader_version}")
+        return Choice(None, f"the lock has changed: {store.leader} at {store.leader_version}")
     if store.sync_leader != primary:
-        return Verdict(False, f"the synchronous key is {store.sync_leader}'s")
+        return Choice(None, f"the synchronous key is {store.sync_leader}'s")
     if not store.voters:
-        return Verdict(False, "there is no voter: nobody is known to have the latest write")
-    missing = {voter for voter in store.voters if confirmed.get(voter) != leader_version}
-    if missing:
-        return Verdict(False, f"{_names(missing)} could still acknowledge to {primary}")
-    return Verdict(True, f"{_names(store.voters)} have cut their streams from {primary}")
+        return Choice(None, "there is no voter: nobody is known to have the latest write")
+    valid = {name: one for name, one in confirmed.items() if one.version == leader_version}
+    if missing := store.voters - set(valid):
+        return Choice(None, f"{_names(missing)} could still acknowledge to {primary}")
+    most = max(valid[voter].position for voter in store.voters)
+    ahead = sorted(voter for voter in store.voters if valid[voter].position == most)
+    able = [voter for voter in ahead if valid[voter].patroni]
+    if not able:
+        return Choice(None, f"Patroni does not answer on {', '.join(ahead)}, which alone may have the latest write")
+    return Choice(able[0], f"{_names(store.voters)} are cut off from {primary}, and none has more than {able[0]}")
 
 
 @dataclass(frozen=True)
@@ -197,7 +234,7 @@ class Lift(Enum):
 def lift(me: str, fence: Fence, store: Store, local: Local) -> tuple[Lift, str]:
     """Whether the stream may flow again. Never for the passing of time alone.
 
-    A removal of the lock compares `fence.version`; with the lock at a higher version and still the old primary's, it
+    A hand-over of the lock compares `fence.version`; with the lock at a higher version and still the old primary's, it
     can't succeed any more.
     """
     if store.leader is None:
@@ -206,8 +243,8 @@ def lift(me: str, fence: Fence, store: Store, local: Local) -> tuple[Lift, str]:
         if store.leader_version > fence.version:
             return Lift.LIFT, f"{fence.primary} has its lock still: renewed since the cut"
         if not fence.attempts:
-            return Lift.LIFT, f"{fence.primary} keeps its lock: everyone who wanted to remove it has withdrawn"
-        return Lift.HOLD, f"{fence.primary}'s lock may be removed at any moment"
+            return Lift.LIFT, f"{fence.primary} keeps its lock: everyone who wanted to move it has withdrawn"
+        return Lift.HOLD, f"{fence.primary}'s lock may be moved at any moment"
     if not local.running:
         if local.upstream == fence.host:
             return Lift.HOLD, f"a server started here would stream from {fence.primary}"

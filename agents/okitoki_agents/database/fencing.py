@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from okitoki_agents.database.decisions import Fence, Lift, Local, Store, lift
+from okitoki_agents.database.decisions import Fence, Lift, Local, Position, Store, lift
 from okitoki_agents.database.local import CutError
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class Server(Protocol):
     """What a fence needs of the local server."""
 
-    async def cut(self) -> None: ...
+    async def cut(self) -> Position: ...
 
     async def enforce(self) -> None: ...
 
@@ -43,8 +43,9 @@ class Fencing:
         if self.fence is not None:
             log.warning("found the fence of an earlier agent: cut off from %s", self.fence.primary)
 
-    async def cut(self, primary: str, host: str, version: int, attempt: str) -> None:
-        """Cut and keep cut; raises CutError, and then this attempt leaves nothing behind."""
+    async def cut(self, primary: str, host: str, version: int, attempt: str) -> Position:
+        """Cut and keep cut; returns what the server has for good. Raises CutError, and then this attempt leaves nothing
+        behind."""
         async with self._busy:
             before = self.fence
             attempts = frozenset({attempt})
@@ -52,14 +53,15 @@ class Fencing:
                 attempts, version = before.attempts | attempts, max(version, before.version)
             self._write(Fence(primary, host, version, attempts))
             try:
-                await self._server.cut()
+                position = await self._server.cut()
             except CutError:
                 if before is None:
                     await self._open()
                 else:
                     self._write(before)
                 raise
-        log.warning("cut off from %s for version %d of its lock (%s)", primary, version, attempt)
+        log.warning("cut off from %s at %s for version %d of its lock (%s)", primary, position, version, attempt)
+        return position
 
     async def withdraw(self, attempt: str) -> None:
         """The attempt is over; its agent has removed nothing and will not."""

@@ -14,11 +14,12 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import aiohttp
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from okitoki_agents.database import procfs
-from okitoki_agents.database.decisions import Local
+from okitoki_agents.database.decisions import Local, Position
 
 CONNINFO = "host=/var/run/postgresql user=postgres dbname=postgres"
 DATA = Path("/var/lib/postgresql/data/pgdata")
@@ -30,6 +31,7 @@ POLL_SECONDS = 0.01
 # In the titles of the postmaster's children: `postgres: CLUSTER: walreceiver streaming 0/60F7930`.
 RECEIVER, STARTUP = ": walreceiver", ": startup"
 PATRONI = "patroni /etc/patroni"
+PATRONI_URL = "http://127.0.0.1:8008/liveness"
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +66,10 @@ class LocalServer:
             return None
         return bool(row and row[0])
 
-    async def cut(self) -> None:
-        """Cut the stream from the primary and make sure that none begins. Raises CutError; then nothing is certain.
+    async def cut(self) -> Position:
+        """Cut the stream from the primary and make sure that none begins; returns what the server has then.
+
+        Raises CutError; then nothing is certain.
 
         Replay is paused first, so that the startup process is stopped at a place where it holds no lock. Paused, it
         asks for no stream; but Patroni ends a pause within its loop, hence the SIGSTOP. A walreceiver that was asked
@@ -82,8 +86,10 @@ class LocalServer:
                 await self._until("the walreceiver to end", self._end_receivers)
                 await asyncio.sleep(POLL_SECONDS)
                 await self._until("the walreceiver to end", self._end_receivers)
+                position = await self._position()
                 if not _stopped(startup):
                     raise CutError("the startup process runs again")
+                return position
         except TimeoutError:
             raise CutError("the server here was too slow") from None
         except (psycopg.Error, OSError) as error:
@@ -107,6 +113,29 @@ class LocalServer:
                 if row == ("paused",):
                     return startup
                 await asyncio.sleep(POLL_SECONDS)
+
+    async def _position(self) -> Position:
+        """The walreceiver has written and synced what it got before it ended (walreceiver.c, WalRcvDie).
+
+        The timeline is that of the WAL files: with the receiver gone the server tells only the one that it replays,
+        which lags. A standby has files of a timeline once it has received some of it.
+        """
+        query = """
+            select max(('x' || substr(name, 1, 8))::bit(32)::int),
+                   greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'::pg_lsn
+            from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$'
+        """
+        async with self._session() as session:
+            row = await (await session.execute(query)).fetchone()
+        if row is None or row[0] is None or row[1] is None:
+            raise CutError("the server here does not know how much WAL it has")
+        return Position(int(str(row[0])), int(str(row[1])))
+
+    async def checkpoint(self, seconds: float) -> None:
+        """Write a checkpoint, so that a stop or a rewind has little left to do. Best effort."""
+        with contextlib.suppress(psycopg.Error, OSError, TimeoutError):
+            async with asyncio.timeout(seconds), self._session() as session:
+                await session.execute("checkpoint")
 
     def _end_receivers(self) -> bool:
         left = self._children(RECEIVER)
@@ -181,6 +210,15 @@ class LocalServer:
             return None
         found = re.findall(r"^\s*primary_conninfo\s*=\s*'((?:[^']|'')*)'", text, re.MULTILINE)
         return host_of(found[-1].replace("''", "'")) if found else None
+
+    async def patroni_answers(self) -> bool:
+        """Whether Patroni's REST API says that its loop runs."""
+        timeout = aiohttp.ClientTimeout(total=QUERY_SECONDS)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(PATRONI_URL) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
 
     def kill_patroni(self) -> None:
         """SIGKILL to Patroni: its container ends with it, the server too, and starts anew."""

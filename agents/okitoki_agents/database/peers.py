@@ -8,19 +8,53 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from okitoki_agents.database.decisions import Verdict
+from okitoki_agents.database.decisions import Position, Verdict
 
 PORT = 8009
 CONSENT_SECONDS = 0.5
 CUT_SECONDS = 3.0
 WITHDRAW_SECONDS = 0.5
 
-Handler = Callable[[Mapping[str, Any]], Awaitable[Verdict]]
+HANDOVER_SECONDS = 25.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An agent's answer. With the confirmation of a cut come the server's position and whether its Patroni answers."""
+
+    verdict: Verdict
+    position: Position | None = None
+    patroni: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """What goes over the wire."""
+        position = None if self.position is None else [self.position.timeline, self.position.byte]
+        return {
+            "yes": self.verdict.yes,
+            "reason": self.verdict.reason,
+            "position": position,
+            "patroni": self.patroni,
+        }
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Answer:
+        """Raises KeyError, TypeError, ValueError when it is no answer."""
+        position = Position(*map(int, found["position"])) if found["position"] is not None else None
+        return cls(Verdict(found["yes"] is True, str(found["reason"])), position, found["patroni"] is True)
+
+
+def refusal(reason: str) -> Answer:
+    """No, and why."""
+    return Answer(Verdict(False, reason))
+
+
+Handler = Callable[[Mapping[str, Any]], Awaitable[Answer]]
 
 
 class Peers:
@@ -29,18 +63,16 @@ class Peers:
     def __init__(self, token: str, address: Callable[[str], str | None], session: aiohttp.ClientSession) -> None:
         self._token, self._address, self._session = token, address, session
 
-    async def ask(
-        self, members: frozenset[str], what: str, body: Mapping[str, Any], limit: float
-    ) -> dict[str, Verdict]:
+    async def ask(self, members: frozenset[str], what: str, body: Mapping[str, Any], limit: float) -> dict[str, Answer]:
         """The same question to several members at once."""
         order = sorted(members)
         answers = await asyncio.gather(*(self._one(member, what, body, limit) for member in order))
         return dict(zip(order, answers, strict=True))
 
-    async def _one(self, member: str, what: str, body: Mapping[str, Any], limit: float) -> Verdict:
+    async def _one(self, member: str, what: str, body: Mapping[str, Any], limit: float) -> Answer:
         address = self._address(member)
         if address is None:
-            return Verdict(False, f"{member} has no address")
+            return refusal(f"{member} has no address")
         try:
             async with self._session.post(
                 f"http://{address}:{PORT}/v1/{what}",
@@ -50,10 +82,10 @@ class Peers:
             ) as response:
                 found = await response.json()
                 if response.status != 200:
-                    return Verdict(False, f"{member} answers {response.status}")
-                return Verdict(found["yes"] is True, str(found["reason"]))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
-            return Verdict(False, f"{member} does not answer ({type(error).__name__})")
+                    return refusal(f"{member} answers {response.status}")
+                return Answer.of(found)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
+            return refusal(f"{member} does not answer ({type(error).__name__})")
 
 
 def application(
@@ -65,15 +97,15 @@ def application(
     async def call(request: web.Request) -> web.Response:
         given = request.headers.get("Authorization", "").encode()
         if not hmac.compare_digest(given, expected):
-            return web.json_response({"yes": False, "reason": "wrong token"}, status=401)
+            return web.json_response(refusal("wrong token").as_json(), status=401)
         handler = handlers.get(request.match_info["name"])
         if handler is None:
-            return web.json_response({"yes": False, "reason": "no such question"}, status=404)
+            return web.json_response(refusal("no such question").as_json(), status=404)
         try:
-            verdict = await handler(await request.json())
+            answer = await handler(await request.json())
         except (ValueError, KeyError, TypeError) as error:
-            return web.json_response({"yes": False, "reason": f"bad question: {error!r}"}, status=400)
-        return web.json_response({"yes": verdict.yes, "reason": verdict.reason})
+            return web.json_response(refusal(f"bad question: {error!r}").as_json(), status=400)
+        return web.json_response(answer.as_json())
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,7 @@ LEADER, SYNC, CONFIG = f"{SCOPE}-leader", f"{SCOPE}-sync", f"{SCOPE}-config"
 SELECTOR = f"cluster-name={SCOPE}"
 REQUEST_SECONDS = 2.0
 FENCED_FOR = "platform.oki-toki.net/fenced-for"
+HANDED_OVER_FROM = "platform.oki-toki.net/handed-over-from"
 
 log = logging.getLogger(__name__)
 
@@ -51,23 +53,6 @@ def renew_time(maps: Mapping[str, Object]) -> str:
     return _annotations(maps.get(LEADER)).get("renewTime", "")
 
 
-def without(failsafe: str | None, member: str) -> str | None:
-    """Patroni's failsafe list (JSON: member -> URL) without one member; None when there is no list.
-
-    Patroni asks everyone on it during the race, also one that is frozen, which costs its 2 s time-out. And who is not
-    on it takes no part in the race, so a replaced primary that wakes up cannot snatch the lock back before it has lost
-    its role.
-    """
-    try:
-        found = json.loads(failsafe or "")
-    except ValueError:
-        return None
-    if not isinstance(found, dict):
-        return None
-    left = {name: url for name, url in found.items() if name != member}
-    return json.dumps(left, separators=(",", ":"))
-
-
 class PatroniStore:
     """Fresh reads and compare-and-set changes. Every method raises StoreError, those that change also Conflict."""
 
@@ -86,32 +71,25 @@ class PatroniStore:
     async def _get(self, name: str) -> Object:
         return await self._client.get(f"{self._base}/configmaps/{name}", REQUEST_SECONDS)
 
-    async def touch(self, store: Store, attempt: str) -> Store:
-        """Change the lock's object if it is still as read: every Patroni but the holder's wakes up and looks again."""
-        changed = parse({LEADER: await self._set(LEADER, store.leader_version, {FENCED_FOR: attempt})})
-        return replace(store, leader=changed.leader, leader_version=changed.leader_version)
-
     async def settle_voters(self, store: Store, attempt: str) -> Store:
         """Touch the synchronous key if it is still as read. After this Patroni on the primary can change it only after
         reading it again, and that is after renewing the lock."""
         changed = parse({SYNC: await self._set(SYNC, store.sync_version, {FENCED_FOR: attempt})})
         return replace(store, sync_leader=changed.sync_leader, voters=changed.voters, sync_version=changed.sync_version)
 
-    async def release(self, store: Store, annotations: Mapping[str, str]) -> None:
-        """Remove the lock if it is still as read, and its holder from the race."""
-        change = {"leader": None, "failsafe": without(annotations.get("failsafe"), store.leader or "")}
+    async def hand_over(self, store: Store, annotations: Mapping[str, str], winner: str) -> None:
+        """Give the lock to another member if it is still as read. Its Patroni finds that it has the lock and promotes;
+        the old holder's finds that it has lost it, and demotes. There is no race that it could win back."""
+        now = datetime.now(UTC).isoformat()
+        transitions = annotations.get("transitions", "")
+        change = {
+            "leader": winner,
+            "acquireTime": now,
+            "renewTime": now,
+            "transitions": str(int(transitions) + 1 if transitions.isdigit() else 1),
+            HANDED_OVER_FROM: store.leader,
+        }
         await self._set(LEADER, store.leader_version, change)
-
-    async def forget_member(self, name: str) -> None:
-        """Remove what Patroni published of a member, so that the race need not wait for it. It publishes it again."""
-        patch: Object = {"metadata": {"annotations": {"status": None}}}
-        try:
-            await self._client.merge_patch(f"{self._base}/pods/{name}", patch, REQUEST_SECONDS)
-        except ApiError as error:
-            if error.status != 404:
-                raise StoreError(f"pod {name}: {error}") from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise StoreError(f"pod {name}: {type(error).__name__} {error}") from error
 
     async def _set(self, name: str, version: int, annotations: Mapping[str, str | None]) -> Object:
         patch: dict[str, Any] = {"metadata": {"resourceVersion": str(version), "annotations": dict(annotations)}}

@@ -11,8 +11,10 @@ from okitoki.kube.pods import restricted_container, restricted_pod
 from okitoki.kube.resources import Manifest
 
 FENCE_FOLDER = "/run/okitoki"
-TERMINATION_SECONDS = 60
-"""A fast shutdown writes a checkpoint; after it the lock is released and another member takes over at once."""
+TERMINATION_SECONDS = 90
+"""For the hand-over (a checkpoint while writes go on, then about a second) and a fast shutdown after it."""
+HANDOVER = {"preStop": {"exec": {"command": ["okitoki-database", "handover"]}}}
+"""A primary gives its role away before it stops, without the operator. The agent's own container waits for it too."""
 
 
 def stateful_set(cluster: DatabaseCluster) -> Manifest:
@@ -76,6 +78,7 @@ def _container(cluster: DatabaseCluster) -> dict[str, Any]:
             {"name": "postgres", "containerPort": names.POSTGRES_PORT, "protocol": "TCP"},
             {"name": "patroni", "containerPort": names.PATRONI_PORT, "protocol": "TCP"},
         ],
+        "lifecycle": HANDOVER,
         "livenessProbe": _probe("/liveness", period=10, failures=6),
         "readinessProbe": _probe("/readiness", period=3, failures=3),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
@@ -105,6 +108,7 @@ def _agent(cluster: DatabaseCluster) -> dict[str, Any]:
             _from_secret("PATRONI_RESTAPI_PASSWORD", "rest-password"),
         ],
         "ports": [{"name": "agent", "containerPort": names.DATABASE_AGENT_PORT, "protocol": "TCP"}],
+        "lifecycle": HANDOVER,
         "livenessProbe": {
             "httpGet": {"path": "/healthz", "port": names.DATABASE_AGENT_PORT, "scheme": "HTTP"},
             "periodSeconds": 10,

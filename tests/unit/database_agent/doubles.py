@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from okitoki_agents.database.decisions import Local, Verdict
+from okitoki_agents.database.decisions import Local, Position, Verdict
 from okitoki_agents.database.local import CutError
+from okitoki_agents.database.peers import Answer
 from okitoki_agents.kube import ApiError, Object
 
 NAMESPACE = "tenant-acme"
@@ -25,7 +26,7 @@ class FakeApi:
         failsafe = '{"postgres-0":"http://a","postgres-1":"http://b","postgres-2":"http://c"}'
         self.objects: dict[str, Object] = {
             f"{MAPS}/postgres-leader": config_map(
-                "postgres-leader", 10, leader=leader, failsafe=failsafe, renewTime="1"
+                "postgres-leader", 10, leader=leader, failsafe=failsafe, renewTime="1", transitions="4"
             ),
             f"{MAPS}/postgres-sync": config_map("postgres-sync", 7, leader=leader, sync_standby=voters),
             f"{PODS}/postgres-0": config_map("postgres-0", 3, status="{}"),
@@ -72,15 +73,19 @@ class FakeVoters:
     """Answers yes unless told otherwise; `refuse` is (question, member) -> reason. Notes what was asked of whom."""
 
     def __init__(self) -> None:
+        self.positions = {"postgres-1": Position(1, 500), "postgres-2": Position(1, 500)}
+        self.without_patroni: set[str] = set()
         self.refuse: dict[tuple[str, str], str] = {}
         self.asked: list[tuple[str, str, int]] = []
 
-    async def ask(
-        self, members: frozenset[str], what: str, body: Mapping[str, Any], limit: float
-    ) -> dict[str, Verdict]:
+    async def ask(self, members: frozenset[str], what: str, body: Mapping[str, Any], limit: float) -> dict[str, Answer]:
         self.asked += [(what, member, body["version"]) for member in sorted(members)]
         return {
-            member: Verdict((what, member) not in self.refuse, self.refuse.get((what, member), "yes"))
+            member: Answer(
+                Verdict((what, member) not in self.refuse, self.refuse.get((what, member), "yes")),
+                self.positions[member] if what == "cut" else None,
+                member not in self.without_patroni,
+            )
             for member in members
         }
 
@@ -94,10 +99,17 @@ class FakeServer:
         self.done: list[str] = []
         self.recovery: bool | None = True
 
-    async def cut(self) -> None:
+    async def cut(self) -> Position:
         self.done.append("cut")
         if self.trouble:
             raise CutError(self.trouble)
+        return Position(1, 500)
+
+    async def patroni_answers(self) -> bool:
+        return True
+
+    async def checkpoint(self, seconds: float) -> None:
+        self.done.append("checkpoint")
 
     async def enforce(self) -> None:
         self.done.append("enforce")

@@ -15,15 +15,15 @@ from unit.database_agent.doubles import MAPS, FakeApi, FakeServer, FakeVoters, c
 from okitoki_agents.database import agent as agent_module
 from okitoki_agents.database import peers
 from okitoki_agents.database.agent import DatabaseAgent, Identity
-from okitoki_agents.database.decisions import Health, Sight, Verdict
+from okitoki_agents.database.decisions import Health, Position, Sight, Verdict
 from okitoki_agents.database.fencing import Fencing
-from okitoki_agents.database.peers import Peers, application
+from okitoki_agents.database.peers import Answer, Peers, application
 from okitoki_agents.database.replace import Replacement
 from okitoki_agents.database.store import PatroniStore
 from okitoki_agents.kube import ApiClient, Object
 
 DEAD = Health(True, 0.0, "PostgreSQL has been silent for 2.0 s")
-QUESTION = {"primary": "postgres-0", "host": "10.0.0.1", "version": 10, "attempt": "postgres-2/1"}
+QUESTION = {"primary": "postgres-0", "host": "10.0.0.1", "version": 10, "attempt": "postgres-2/1", "planned": False}
 
 
 class FakeProbe:
@@ -81,7 +81,7 @@ async def until(done: object) -> None:
 async def test_a_dead_holder_is_replaced(agent: DatabaseAgent, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent, "health", lambda patience=1.0: DEAD)
     task = asyncio.create_task(agent.run())
-    await until(lambda: "leader" not in api.annotations(f"{MAPS}/postgres-leader"))
+    await until(lambda: api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-1")
     task.cancel()
 
 
@@ -92,7 +92,7 @@ async def test_attempts_that_fail_come_less_and_less_often(
     agent._pause = 0.1
     tried: list[float] = []  # how long the pause before the next attempt is to be
 
-    async def attempt(primary: str, host: str) -> bool:
+    async def attempt(primary: str, host: str, *, planned: bool = False) -> bool:
         tried.append(agent._pause)
         raise RuntimeError("whatever it is, there is a next attempt")
 
@@ -132,7 +132,7 @@ async def test_the_address_of_a_pod_that_is_gone_is_kept(agent: DatabaseAgent) -
 
 async def test_an_agent_that_sees_the_primary_alive_does_not_cut(agent: DatabaseAgent, server: FakeServer) -> None:
     found = await agent.cut(QUESTION)
-    assert not found.yes
+    assert not found.verdict.yes
     assert server.done == []
 
 
@@ -140,9 +140,9 @@ async def test_an_agent_that_sees_it_dead_cuts_and_lets_go_when_asked(
     agent: DatabaseAgent, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent, "health", lambda patience=1.0: DEAD)
-    assert (await agent.cut(QUESTION)).yes
+    assert (await agent.cut(QUESTION)).verdict.yes
     assert agent.status()["fencedFrom"] == "postgres-0"
-    assert (await agent.withdraw(QUESTION)).yes
+    assert (await agent.withdraw(QUESTION)).verdict.yes
     await agent._fencing.tend(agent.store)
     assert agent.status()["fencedFrom"] is None
 
@@ -152,7 +152,7 @@ async def test_a_cut_that_did_not_work_is_a_refusal_with_its_reason(
 ) -> None:
     monkeypatch.setattr(agent, "health", lambda patience=1.0: DEAD)
     server.trouble = "the server here was too slow"
-    found = await agent.cut(QUESTION)
+    found = (await agent.cut(QUESTION)).verdict
     assert (found.yes, found.reason) == (False, "postgres-1: the server here was too slow")
 
 
@@ -160,7 +160,30 @@ async def test_a_touch_of_the_lock_that_has_not_come_here_yet_is_no_reason_to_re
     agent: DatabaseAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent, "health", lambda patience=1.0: DEAD)
-    assert (await agent.cut({**QUESTION, "version": 12})).yes
+    assert (await agent.cut({**QUESTION, "version": 12})).verdict.yes
+
+
+async def test_who_holds_the_lock_gives_it_away_before_its_pod_stops(
+    agent: DatabaseAgent, api: FakeApi, server: FakeServer
+) -> None:
+    assert (await agent.handover({})).verdict.reason == "this server does not hold the lock"
+    for name in ("postgres-leader", "postgres-sync"):
+        api.annotations(f"{MAPS}/{name}")["leader"] = "postgres-1"
+    api.annotations(f"{MAPS}/postgres-sync")["sync_standby"] = "postgres-2"
+    agent.on_maps(api.maps())
+    found = await agent.handover({})
+    assert found.verdict.yes
+    assert server.done == ["checkpoint"]
+    assert api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-2"
+
+
+async def test_a_hand_over_that_nobody_can_take_is_left_to_patroni(agent: DatabaseAgent, api: FakeApi) -> None:
+    for name in ("postgres-leader", "postgres-sync"):
+        api.annotations(f"{MAPS}/{name}")["leader"] = "postgres-1"
+    api.annotations(f"{MAPS}/postgres-sync")["sync_standby"] = ""
+    agent.on_maps(api.maps())
+    assert not (await agent.handover({})).verdict.yes
+    assert api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-1"
 
 
 @pytest.mark.parametrize("holder", ["postgres-0", "postgres-1"])
@@ -183,9 +206,9 @@ async def test_a_primary_without_its_lock_is_killed_only_when_the_store_itself_s
 async def test_agents_talk_with_a_token_and_a_silent_one_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    async def cut(question: object) -> Verdict:
+    async def cut(question: object) -> Answer:
         asked.append(question)
-        return Verdict(True, "cut")
+        return Answer(Verdict(True, "cut"), Position(3, 2**40), patroni=True)
 
     async with TestServer(application("token", {"cut": cut}, lambda: {"member": "postgres-2"})) as server:
         monkeypatch.setattr(peers, "PORT", server.port)
@@ -193,15 +216,15 @@ async def test_agents_talk_with_a_token_and_a_silent_one_is_a_refusal(monkeypatc
             known = {"postgres-2": "127.0.0.1"}.get
             members = frozenset({"postgres-2", "postgres-9"})
             answers = await Peers("token", known, session).ask(members, "cut", QUESTION, 2.0)
-            assert answers["postgres-2"] == Verdict(True, "cut")
-            assert not answers["postgres-9"].yes
+            assert answers["postgres-2"] == Answer(Verdict(True, "cut"), Position(3, 2**40), patroni=True)
+            assert not answers["postgres-9"].verdict.yes
             wrong = await Peers("guess", known, session).ask(frozenset({"postgres-2"}), "cut", QUESTION, 2.0)
-            assert not wrong["postgres-2"].yes
+            assert not wrong["postgres-2"].verdict.yes
             unknown = await Peers("token", known, session).ask(frozenset({"postgres-2"}), "promote", QUESTION, 2.0)
-            assert not unknown["postgres-2"].yes
+            assert not unknown["postgres-2"].verdict.yes
             async with session.get(server.make_url("/healthz")) as response:
                 assert response.status == 200
         assert asked == [QUESTION]
     async with ClientSession() as session:
         gone = await Peers("token", lambda _: "127.0.0.1", session).ask(frozenset({"x"}), "cut", QUESTION, 0.5)
-        assert not gone["x"].yes
+        assert not gone["x"].verdict.yes

@@ -14,17 +14,19 @@ from okitoki_agents.database.decisions import (
     SILENT_SECONDS,
     STALE_SECONDS,
     TURN_SECONDS,
+    Confirmation,
     Fence,
     Health,
     Lift,
     Local,
+    Position,
     Sight,
     Step,
     Store,
+    choose,
     consent,
     judge,
     lift,
-    may_release,
     plan,
     stale,
 )
@@ -63,12 +65,11 @@ def test_a_prober_that_did_not_run_blames_nobody_for_that_time() -> None:
 
 
 def test_a_frozen_patroni_is_dead_only_when_its_lock_is_not_renewed_either() -> None:
-    def at(now: float, **changes: float) -> Sight:
-        return replace(WELL, answered=now, **changes)
-
-    assert judge(at(106.0), 100.0 + PATRONI_SECONDS).dead
-    assert not judge(at(106.0, renewed=105.0), 100.0 + PATRONI_SECONDS).dead, "cut off from us, not from the store"
-    assert not judge(at(106.0, patroni=105.0), 100.0 + PATRONI_SECONDS).dead, "cut off from the store, not from us"
+    now = 100.0 + PATRONI_SECONDS
+    serving = replace(WELL, answered=now)
+    assert judge(serving, now).dead
+    assert not judge(replace(serving, renewed=now - 1), now).dead, "cut off from us, not from the store"
+    assert not judge(replace(serving, patroni=now - 1), now).dead, "cut off from the store, not from us"
 
 
 def test_a_new_holder_of_the_lock_has_time_to_promote() -> None:
@@ -121,13 +122,14 @@ def test_the_voters_act_one_after_the_other() -> None:
 def test_an_agent_refuses_to_cut_on_anothers_word(
     me: str, store: Store, version: int, health: Health, words: str
 ) -> None:
-    found = consent(me, "postgres-0", version, store, health)
+    found = consent(me, "postgres-0", version, store, health, planned=False)
     assert not found.yes
     assert words in found.reason
 
 
 def test_an_agent_that_sees_the_death_too_agrees() -> None:
-    assert consent("postgres-2", "postgres-0", 10, STORE, DEAD).yes
+    assert consent("postgres-2", "postgres-0", 10, STORE, DEAD, planned=False).yes
+    assert consent("postgres-2", "postgres-0", 10, STORE, ALIVE, planned=True).yes, "the primary hands over itself"
 
 
 @pytest.mark.parametrize(
@@ -142,13 +144,16 @@ def test_an_agent_that_sees_the_death_too_agrees() -> None:
     ],
 )
 def test_the_lock_stays(store: Store, confirmed: dict[str, int], words: str) -> None:
-    found = may_release(store, "postgres-0", 10, confirmed)
-    assert not found.yes
+    words_given = {name: Confirmation(version, Position(1, 500), patroni=True) for name, version in confirmed.items()}
+    found = choose(store, "postgres-0", 10, words_given)
+    assert found.winner is None
     assert words in found.reason
 
 
-def test_the_lock_may_go_when_every_voter_has_cut_for_this_version_of_it() -> None:
-    assert may_release(STORE, "postgres-0", 10, {"postgres-1": 10, "postgres-2": 10}).yes
+def test_the_lock_goes_to_the_voter_that_has_most_when_every_voter_has_cut_for_this_version_of_it() -> None:
+    less, more = Position(1, 500), Position(1, 501)
+    given = {"postgres-1": Confirmation(10, less, patroni=True), "postgres-2": Confirmation(10, more, patroni=True)}
+    assert choose(STORE, "postgres-0", 10, given).winner == "postgres-2"
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,40 @@ async def _until(server: LocalServer, **wanted: object) -> None:
             return
         await asyncio.sleep(0.02)
     raise AssertionError(f"{found}, not {wanted}")
+
+
+async def test_what_a_server_has_is_told_when_it_is_cut(pair: tuple[Server, Server]) -> None:
+    primary, standby = pair
+    server = local(standby)
+    primary.sql("insert into t values (1)")
+    before = await server.cut()
+    await server.resume()
+    await asyncio.to_thread(primary.sql, "insert into t values (2)")
+    after = await server.cut()
+    assert after > before
+    assert after.timeline == 1
+    await server.resume()
+
+
+async def test_a_received_timeline_counts_although_it_has_not_been_replayed(pair: tuple[Server, Server]) -> None:
+    """What is not replayed yet may have been acknowledged; a server that is on the old timeline has less."""
+    primary, standby = pair
+    primary.sql("alter system set synchronous_standby_names = ''")
+    primary.stop("fast")
+    standby.promote()
+    follower_of = f"host=127.0.0.1 port={standby.port} user=superuser password=throw-away"
+    (primary.data / "standby.signal").touch()
+    with (primary.data / "postgresql.auto.conf").open("a") as configuration:
+        configuration.write(f"primary_conninfo = '{follower_of}'\nrecovery_target_timeline = 'latest'\n")
+    primary.start()
+    await asyncio.to_thread(
+        eventually, lambda: standby.sql("select count(*) from pg_stat_replication") == [(1,)], "streams"
+    )
+    primary.sql("select pg_wal_replay_pause()")
+    standby.sql("insert into t values (3)")
+    ((end,),) = standby.sql("select pg_current_wal_lsn()::text")
+    received = f"select pg_last_wal_receive_lsn() >= '{end}'"
+    await asyncio.to_thread(eventually, lambda: primary.sql(received) == [(True,)], "the insert has been received")
+    found = await local(primary).cut()
+    assert found.timeline == 2
+    await local(primary).resume()
