@@ -19,6 +19,10 @@ MARKS = {
 }
 
 
+# Written out, the first time after the injection.
+LABELLED = ("injecting", "healing", "whole")
+
+
 class Canvas:
     """Elements, and where the next row goes."""
 
@@ -88,6 +92,8 @@ def _curve(canvas: Canvas, scene: Mapping[str, Any], name: str, counts: Sequence
 
 def _finish(canvas: Canvas, scene: Mapping[str, Any]) -> str:
     height = canvas.top + 22
+    injected = next((at for at, event in scene["marks"] if event == "injecting"), scene["begin"])
+    later = [(at, event) for at, event in scene["marks"] if at >= injected]
     for at, event in scene["marks"]:
         x = canvas.x(at)
         colour = MARKS.get(event, "#000000")
@@ -95,7 +101,7 @@ def _finish(canvas: Canvas, scene: Mapping[str, Any]) -> str:
             f'<line x1="{x}" y1="12" x2="{x}" y2="{canvas.top:.1f}" stroke="{colour}" stroke-dasharray="3 2">'
             f"<title>{escape(event)}</title></line>"
         )
-        if event in {"injecting", "healing", "whole"}:
+        if event in LABELLED and at == next((then for then, what in later if what == event), None):
             canvas.parts.append(f'<text x="{x + 2}" y="10" fill="{colour}">{escape(event)}</text>')
     canvas.parts += _axis(canvas, scene)
     body = "".join(canvas.parts)
