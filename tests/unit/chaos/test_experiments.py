@@ -58,8 +58,9 @@ def test_every_row_of_the_promise_has_an_experiment_and_nine_repetitions() -> No
     assert {name: times.get(name) for name in rows} == dict.fromkeys(rows, 9)
 
 
-def test_the_full_plan_has_every_experiment_but_the_controls() -> None:
-    listed = {entry["experiment"] for entry in plan.read("full")["items"]}
+@pytest.mark.parametrize("name", ["each", "full"])
+def test_the_full_plan_has_every_experiment_but_the_controls(name: str) -> None:
+    listed = {entry["experiment"] for entry in plan.read(name)["items"]}
     assert listed == {name for name in NAMES if not experiments.load(name).must_fail}
 
 
@@ -69,7 +70,7 @@ def test_the_controls_are_a_plan_with_a_session_for_each() -> None:
     assert [len(items) for items in made.sessions()] == [1] * len(made.items)
 
 
-@pytest.mark.parametrize("name", ["smoke", "full", "soak", "controls"])
+@pytest.mark.parametrize("name", ["smoke", "each", "full", "soak", "controls"])
 def test_a_plan_names_experiments_that_are_there_and_sets_what_they_have(name: str) -> None:
     for item in plan.make(plan.read(name), 1, ["acme"], hours=1).items:
         experiments.load(item.experiment).configured(tenant="acme", moment=item.moment, **item.set)
