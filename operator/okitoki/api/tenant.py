@@ -110,6 +110,9 @@ class Database(Strict):
     """Number of members (one primary), each on another node; a write waits for one standby, and with five for two."""
     storage: Storage = Storage()
     """Volumes of the members."""
+    rebuild_after_seconds: Annotated[int, Field(ge=60, le=604800)] = 600
+    """A member whose node has been lost for this long (seconds) is made anew on another one, from the primary; its old
+    volume is given up. Only while a majority of the others is in order, one member at a time."""
 
 
 class TenantSpec(Strict):

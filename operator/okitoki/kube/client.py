@@ -131,10 +131,16 @@ class Client:
         return await self.write("PUT", path, body=manifest, params={"fieldManager": FIELD_MANAGER})
 
     async def delete(
-        self, kind: ResourceType, name: str, namespace: str | None = None, *, uid: str | None = None
-    ) -> None:
-        """Delete an object, only the one with `uid` when given; one that is gone already is no error."""
+        self, kind: ResourceType, name: str, namespace: str | None = None, *, uid: str | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:  # fmt: skip
+        """Delete an object, only the one with `uid` when given; one that is gone already is no error.
+
+        `grace_seconds` 0 removes a pod whose node can't be asked (`kubectl delete --force`).
+        """
         body: dict[str, Any] = {"propagationPolicy": "Background"}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
         if uid is not None:
             body["preconditions"] = {"uid": uid}
         try:

@@ -7,7 +7,7 @@ from okitoki.kube import names
 from okitoki.reconcile.conditions import Condition, failing, good, progressing, unknown
 from okitoki.reconcile.kind import Outcome
 from okitoki.reconcile.ownership import namespace_owned
-from okitoki.tenant.decide import CONFIGURE_DATABASE, PROVISION
+from okitoki.tenant.decide import CONFIGURE_DATABASE, PROVISION, rebuild
 from okitoki.tenant.facts import Observed, accepted_numbers, same_profile, wanted_profile
 
 
@@ -42,6 +42,8 @@ def database_ready(tenant: Tenant, observed: Observed, outcome: Outcome) -> Cond
             "volumes (allowVolumeExpansion): set the size back, or move the tenant to another class",
         )
     problems = [f"{member.name}: {member.problem}" for member in state.members if member.problem]
+    if lost := rebuild(tenant, observed).reason:
+        problems.append(lost)
     detail = f" ({'; '.join(problems)})" if problems else ""
     counted = f"{state.in_order} of {wanted} members in order"
     if state.primary is None:

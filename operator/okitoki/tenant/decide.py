@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from okitoki.api.tenant import Tenant, storage_bytes
+from okitoki.database.rebuild import Rebuild, as_action, decide_rebuild
 from okitoki.database.spec import dynamic_configuration, needed_changes
 from okitoki.reconcile.kind import Action
 from okitoki.tenant.build.common import database_cluster
@@ -11,6 +12,7 @@ from okitoki.tenant.facts import Observed, same_profile, wanted_profile
 PROVISION = "provision-numbers"
 CONFIGURE_DATABASE = "configure-database"
 GROW_VOLUMES = "grow-volumes"
+REBUILD_MEMBER = "rebuild-member"
 
 
 def decide(tenant: Tenant, observed: Observed) -> list[Action]:
@@ -19,7 +21,12 @@ def decide(tenant: Tenant, observed: Observed) -> list[Action]:
         return []
     return [
         action
-        for action in (grow_volumes(tenant, observed), configure(tenant, observed), provision(tenant, observed))
+        for action in (
+            grow_volumes(tenant, observed),
+            configure(tenant, observed),
+            rebuild_member(tenant, observed),
+            provision(tenant, observed),
+        )
         if action is not None
     ]
 
@@ -43,6 +50,20 @@ def configure(tenant: Tenant, observed: Observed) -> Action | None:
         return None
     data = {"address": observed.database.primary.address, "changes": changes}
     return Action(CONFIGURE_DATABASE, f"settings differ: {', '.join(sorted(changes))}", data)
+
+
+def rebuild(tenant: Tenant, observed: Observed) -> Rebuild:
+    """Whether a lost member is made anew, and why or why not."""
+    database = tenant.spec.database
+    return decide_rebuild(
+        observed.database, observed.losses, database.instances, database.rebuild_after_seconds, observed.now
+    )
+
+
+def rebuild_member(tenant: Tenant, observed: Observed) -> Action | None:
+    """A member whose node does not come back is made anew elsewhere."""
+    found = rebuild(tenant, observed)
+    return Action(REBUILD_MEMBER, found.reason, as_action(found.member)) if found.member else None
 
 
 def provision(tenant: Tenant, observed: Observed) -> Action | None:

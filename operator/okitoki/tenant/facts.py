@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from okitoki.api.tenant import Number, Tenant
+from okitoki.database.rebuild import Losses
 from okitoki.database.state import DatabaseState
 from okitoki.kube import names
 from okitoki.kube.ownership import NamespaceState
@@ -105,6 +107,9 @@ class Observed:
     profile: Mapping[str, Any] | None = None
     """What the app says the tenant is; None when it was not asked or did not answer."""
     profile_error: str = ""
+    losses: Losses = field(default_factory=Losses)
+    """Members of the database whose node is lost."""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def passwords_lost(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from okitoki.api.tenant import Tenant, storage_size
 from okitoki.database.patroni_api import PatroniApi, PatroniError
+from okitoki.database.spec import DATA_VOLUME
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
 from okitoki.kube.apply import Live
@@ -68,7 +69,7 @@ class TenantKind:
 
     async def observe(self, ctx: Context, resource: Tenant, live: Live) -> Observed:
         """Reads only."""
-        return await observe(ctx, resource, live, self._app(ctx))
+        return await observe(ctx, resource, live, self._app(ctx), self._patroni)
 
     async def prepare(self, ctx: Context, resource: Tenant, observed: Observed) -> Observed:
         """Generates what is missing of secrets and certificates."""
@@ -96,6 +97,8 @@ class TenantKind:
                 case decide.CONFIGURE_DATABASE:
                     password = observed.secrets.database["rest-password"]
                     await self._patroni.configure(action.data["address"], password, action.data["changes"])
+                case decide.REBUILD_MEMBER:
+                    await self._rebuild(ctx, resource, namespace, action)
                 case decide.GROW_VOLUMES:
                     patch = {"spec": {"resources": {"requests": {"storage": action.data["size"]}}}}
                     for claim in action.data["claims"]:
@@ -103,6 +106,16 @@ class TenantKind:
         except (AppUnavailable, PatroniError) as error:
             return str(error)
         return None
+
+    async def _rebuild(self, ctx: Context, resource: Tenant, namespace: str, action: Action) -> None:
+        """The claim first: it goes when its pod has gone, and the StatefulSet makes both anew."""
+        member = action.data["member"]
+        if (raw := ctx.index.tenants.get(resource.metadata.name)) is not None:
+            await ctx.events.record(raw, "Warning", "MemberRebuilt", action.reason)
+        claim = f"{DATA_VOLUME}-{member}"
+        await ctx.client.delete(kinds.PERSISTENT_VOLUME_CLAIM, claim, namespace, uid=action.data["claim_uid"])
+        if action.data["pod_uid"] is not None:
+            await ctx.client.delete(kinds.POD, member, namespace, uid=action.data["pod_uid"], grace_seconds=0)
 
     def conditions(self, resource: Tenant, observed: Observed, outcome: Outcome) -> Sequence[Condition]:
         """See `okitoki.tenant.conditions`."""

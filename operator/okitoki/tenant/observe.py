@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from okitoki.api.tenant import Tenant
+from okitoki.database.losses import observe_losses
+from okitoki.database.patroni_api import PatroniApi
 from okitoki.database.spec import DATA_VOLUME
 from okitoki.database.state import SYNC_CONFIG_MAP, database_state, pod_problem, pod_ready
 from okitoki.kube import labels, names
@@ -33,7 +35,7 @@ from okitoki.tenant.facts import (
 DYNAMIC_CONFIG_MAP = "postgres-config"
 
 
-async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi) -> Observed:
+async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, patroni: PatroniApi) -> Observed:
     """See the module; `live` holds the objects of the tenant's own namespace and its edge Secrets."""
     name = tenant.metadata.name
     namespace = names.tenant_namespace(name)
@@ -46,13 +48,15 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi) -> 
     secrets = _secrets(live, namespace)
     app = _app_state([pod for pod in pods if _component(pod) == names.APP], live, namespace)
     profile, error = await _profile(app_api, namespace, secrets, app)
-    volumes = await _volumes(ctx, live, namespace) if state == "ours" else Volumes()
+    claims = await ctx.client.list(PERSISTENT_VOLUME_CLAIM, namespace) if state == "ours" else []
+    volumes = await _volumes(ctx, live, namespace, claims)
+    database = database_state(database_pods, live.get(ObjectKey("ConfigMap", namespace, SYNC_CONFIG_MAP)))
     return Observed(
         settings=Settings(ctx.namespace, ctx.images.app, ctx.images.postgres, ctx.authority.certificate),
         namespace=state,
         regions=tuple([await _region(ctx, region) for region in tenant.spec.regions]),
         secrets=secrets,
-        database=database_state(database_pods, live.get(ObjectKey("ConfigMap", namespace, SYNC_CONFIG_MAP))),
+        database=database,
         dynamic_configuration=_dynamic(live.get(ObjectKey("ConfigMap", namespace, DYNAMIC_CONFIG_MAP))),
         database_exists=bool(volumes.sizes),
         volumes=volumes,
@@ -61,6 +65,8 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi) -> 
         published=_published(ctx, live, name),
         profile=profile,
         profile_error=error,
+        losses=await observe_losses(ctx.client, patroni, database, database_pods, claims),
+        now=ctx.now(),
     )
 
 
@@ -123,8 +129,7 @@ async def _profile(
         return None, str(error)
 
 
-async def _volumes(ctx: Context, live: Live, namespace: str) -> Volumes:
-    claims = await ctx.client.list(PERSISTENT_VOLUME_CLAIM, namespace)
+async def _volumes(ctx: Context, live: Live, namespace: str, claims: list[Manifest]) -> Volumes:
     stateful_set = live.get(ObjectKey("StatefulSet", namespace, names.POSTGRES)) or {}
     templates = (stateful_set.get("spec") or {}).get("volumeClaimTemplates") or []
     size = templates[0]["spec"]["resources"]["requests"]["storage"] if templates else ""

@@ -50,7 +50,7 @@ def used() -> set[Right]:
         needed |= of(built, WATCH | BUILD)
     needed |= of(resources.NODE, WATCH)
     needed |= of(resources.POD, {"create", "delete"})  # sweeps of nodes; planned restarts of the edge
-    needed |= of(resources.PERSISTENT_VOLUME_CLAIM, {"get", "list", "patch"})
+    needed |= of(resources.PERSISTENT_VOLUME_CLAIM, {"get", "list", "patch", "delete"})
     needed |= of(resources.STORAGE_CLASS, {"get"})
     needed |= of(resources.CUSTOM_RESOURCE_DEFINITION, {"get"})
     return needed
