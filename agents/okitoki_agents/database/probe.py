@@ -151,9 +151,9 @@ class HolderProbe:
                 asked = time.monotonic()
                 if address := self._address():
                     try:
-                        async with session.get(f"http://{address}:{PATRONI_PORT}/liveness") as response:
-                            if response.status == 200:
-                                self._patroni = asked
+                        # Any answer: without the API server it says 503 here, and is well all the same.
+                        async with session.get(f"http://{address}:{PATRONI_PORT}/liveness"):
+                            self._patroni = asked
                     except (aiohttp.ClientError, TimeoutError, OSError):
                         pass
                 await asyncio.sleep(PATRONI_INTERVAL)

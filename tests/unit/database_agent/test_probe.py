@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from support.postgres import PASSWORD, Server, throw_away_cluster
 
 from okitoki_agents.database import probe
@@ -83,6 +85,25 @@ async def test_a_holder_without_an_address_is_not_taken_for_one_that_answers() -
     await until(lambda: one.sight().broken is not None, "the fault")
     assert one.sight().problem == "its pod has no address"
     task.cancel()
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_a_patroni_that_answers_is_not_frozen_whatever_it_says(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Without the API server its loop is late and it answers 503; when the server came back the agents replaced it."""
+
+    async def liveness(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_get("/liveness", liveness)
+    async with TestServer(app) as patroni:
+        monkeypatch.setattr(probe, "PATRONI_PORT", patroni.port)
+        one = HolderProbe("postgres-0", PASSWORD, StallClock(), lambda: "127.0.0.1")
+        task = asyncio.create_task(one.run())
+        await until(lambda: one.sight().patroni is not None, "an answer of Patroni's")
+        task.cancel()
 
 
 async def test_a_stall_of_ones_own_is_counted() -> None:
