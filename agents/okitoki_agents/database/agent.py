@@ -97,7 +97,10 @@ class DatabaseAgent:
         before, self.store = self.store, patroni.parse(maps)
         if self.store.leader != before.leader:
             self._held_since = time.monotonic()
-            self._follow(self.store.leader)
+            self._pause = FIRST_PAUSE_SECONDS
+            # A free lock is still its last holder's affair.
+            if self.store.primary != before.primary:
+                self._follow(self.store.primary)
         renewed = patroni.renew_time(maps)
         if renewed != self._renewed:
             self._renewed = renewed
@@ -112,7 +115,6 @@ class DatabaseAgent:
         if self._probing is not None:
             self._probing.cancel()
         self._probe = self._probing = None
-        self._pause = FIRST_PAUSE_SECONDS
         if holder is not None and holder != self._me:
             self._probe = HolderProbe(holder, self._password, self._stalls, lambda: self.address(holder))
             self._probing = asyncio.create_task(self._probe.run())
@@ -131,8 +133,10 @@ class DatabaseAgent:
                 task.cancel()
 
     def health(self, patience: float = 1.0) -> Health:
-        """What this agent thinks of the lock's holder."""
+        """What this agent thinks of the primary."""
         now = time.monotonic()
+        if self.store.leader is None and self.store.primary is not None:
+            return Health(True, self._held_since or now, "it has given its lock away")
         if self._probe is None:
             return Health(False, now, "it is not watched from here")
         return judge(self._probe.sight(), now, patience)
@@ -143,15 +147,15 @@ class DatabaseAgent:
             log.log(logging.INFO if found.step is Step.NOTHING else logging.WARNING, "%s", found.reason)
         self._plan = found
         if found.step is Step.REPLACE and (self._attempt is None or self._attempt.done()):
-            self._attempt = asyncio.create_task(self._replace(self.store.leader or ""))
+            self._attempt = asyncio.create_task(self._replace(self.store))
         return found
 
-    async def _replace(self, primary: str) -> None:
+    async def _replace(self, store: Store) -> None:
         """One attempt; never raises, or the next one would not be made."""
         try:
-            await self._replacement.attempt(primary, self.address(primary) or "")
+            await self._replacement.attempt(store, self.address(store.primary or "") or "")
         except Exception:
-            log.exception("replacing %s", primary)
+            log.exception("replacing %s", store.primary)
         await asyncio.sleep(self._pause)
         self._pause = min(2 * self._pause, LAST_PAUSE_SECONDS)
 
@@ -161,7 +165,9 @@ class DatabaseAgent:
                 await self._fencing.tend(self.store)
             except Exception:
                 log.exception("tending the fence")
-            await asyncio.sleep(FENCED_TICK_SECONDS if self._fencing.fence else TICK_SECONDS)
+            if self._fencing.fence is None:
+                await self._fencing.up.wait()
+            await asyncio.sleep(FENCED_TICK_SECONDS)
 
     async def _watch_stale(self) -> None:
         while True:
@@ -217,7 +223,7 @@ class DatabaseAgent:
             if self.store.leader != self._me:
                 return Answer(Verdict(True, "this server does not hold the lock"))
             await self._server.checkpoint(CHECKPOINT_SECONDS)
-            if not await self._replacement.attempt(self._me, self.address(self._me) or "", planned=True):
+            if not await self._replacement.attempt(self.store, self.address(self._me) or "", planned=True):
                 return refusal("nobody could take over now; Patroni will release the lock when the server has stopped")
             for _ in range(round(DEMOTION_SECONDS / TICK_SECONDS)):
                 if await self._server.in_recovery() is not False:
@@ -226,9 +232,9 @@ class DatabaseAgent:
             return Answer(Verdict(True, f"{self.store.leader} has taken over"))
 
     def _seen(self, question: Mapping[str, Any]) -> Store:
-        """The store as seen here, or newer: the asking agent's touch of the lock may not have come here yet."""
+        """The store as seen here, or newer: what the asking agent has seen may not have come here yet."""
         version = int(question["version"])
-        if self.store.leader == question["primary"] and self.store.leader_version < version:
+        if self.store.primary == question["primary"] and self.store.leader_version < version:
             return replace(self.store, leader_version=version)
         return self.store
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-REFUSED_SECONDS = 0.6
+REFUSED_SECONDS = 0.4
 """A server known to be gone (connection refused or closed, recovering from a crash) has this long to be back."""
 SILENT_SECONDS = 1.5
 """A server that says nothing at all has this long. As long as the app gives one attempt (docs/interfaces.md)."""
@@ -21,7 +21,7 @@ GRACE_SECONDS = 2.0
 """A new holder of the lock has this much longer: it promotes, and is probed for the first time."""
 CONSENT = 0.6
 """A voter that is asked by another one agrees at this fraction of the limits: its own probes run in another phase."""
-TURN_SECONDS = 0.3
+TURN_SECONDS = 0.6
 """The second voter waits this long for the first to act, the third twice as long. Acting at once would be safe too."""
 STALE_SECONDS = 6.0
 """A primary without the lock whose Patroni does nothing about it has this long."""
@@ -76,7 +76,10 @@ def judge(sight: Sight, now: float, patience: float = 1.0) -> Health:
 
 @dataclass(frozen=True)
 class Store:
-    """Patroni's ConfigMaps as last seen. A version of 0 means that the object is not there."""
+    """Patroni's ConfigMaps as last seen. A version of 0 means that the object is not there.
+
+    `switchover`: somebody has asked Patroni for one, and named who is to follow.
+    """
 
     leader: str | None
     leader_version: int
@@ -84,6 +87,12 @@ class Store:
     voters: frozenset[str]
     sync_version: int
     paused: bool
+    switchover: bool = False
+
+    @property
+    def primary(self) -> str | None:
+        """Whose the lock is; when it is free, whose it was: the server that the voters belong to."""
+        return self.leader or self.sync_leader
 
 
 class Step(Enum):
@@ -100,22 +109,24 @@ class Plan:
 
 def plan(me: str, store: Store, health: Health, now: float) -> Plan:
     """What this agent does about the lock's holder."""
-    if store.leader is None:
-        return Plan(Step.NOTHING, "nobody holds the lock")
-    if store.leader == me:
-        return Plan(Step.NOTHING, "this server holds the lock")
+    primary = store.primary
+    if primary is None:
+        return Plan(Step.NOTHING, "there is no primary yet")
+    if primary == me:
+        return Plan(Step.NOTHING, "this server is the primary")
     if not health.dead:
-        return Plan(Step.NOTHING, f"{store.leader} is well: {health.reason}")
-    if store.paused:
-        return Plan(Step.NOTHING, f"{store.leader} is dead ({health.reason}), but Patroni is paused")
-    if store.sync_leader != store.leader:
-        return Plan(Step.NOTHING, f"the synchronous key is not {store.leader}'s, so it does not tell the voters")
+        return Plan(Step.NOTHING, f"{primary} is well: {health.reason}")
+    if store.paused or store.switchover:
+        why = "is paused" if store.paused else "carries out a switchover"
+        return Plan(Step.NOTHING, f"{primary} is to be replaced ({health.reason}), but Patroni {why}")
+    if store.sync_leader != primary:
+        return Plan(Step.NOTHING, f"the synchronous key is not {primary}'s, so it does not tell the voters")
     if me not in store.voters:
         return Plan(Step.NOTHING, f"{me} is no voter ({_names(store.voters)}): the latest write may not be here")
     turn = sorted(store.voters).index(me) * TURN_SECONDS
     if now < health.since + turn:
-        return Plan(Step.WAIT, f"{store.leader} is dead; {sorted(store.voters)[0]} acts first")
-    return Plan(Step.REPLACE, f"{store.leader} is dead: {health.reason}")
+        return Plan(Step.WAIT, f"{primary} is to be replaced; {sorted(store.voters)[0]} acts first")
+    return Plan(Step.REPLACE, f"{primary} is to be replaced: {health.reason}")
 
 
 @dataclass(frozen=True)
@@ -133,7 +144,7 @@ def consent(me: str, primary: str, leader_version: int, store: Store, health: He
     """
     if me == primary:
         return Verdict(False, f"{me} is that primary, and lives")
-    if store.leader != primary:
+    if store.primary != primary:
         return Verdict(False, f"the lock is {store.leader}'s here, not {primary}'s")
     if store.leader_version > leader_version:
         return Verdict(False, "the lock has been renewed since")
@@ -173,13 +184,13 @@ class Choice:
 
 
 def choose(store: Store, primary: str, leader_version: int, confirmed: Mapping[str, Confirmation]) -> Choice:
-    """Who may have the lock. `store` is fresh, `confirmed` is voter -> what it confirmed.
+    """Who may have the lock. `store` is as the hand-over will compare it, `confirmed` is voter -> what it confirmed.
 
     The synchronous key has just been compared and set, so Patroni on the primary can admit no other voter without first
     renewing its lock, whose version the hand-over compares. What the primary acknowledged, some voter has; as all of
     them are cut, the one that has most has everything, and will have.
     """
-    if store.leader != primary or store.leader_version != leader_version:
+    if store.primary != primary or store.leader_version != leader_version:
         return Choice(None, f"the lock has changed: {store.leader} at {store.leader_version}")
     if store.sync_leader != primary:
         return Choice(None, f"the synchronous key is {store.sync_leader}'s")

@@ -39,8 +39,11 @@ class Fencing:
     def __init__(self, me: str, server: Server, file: Path) -> None:
         self._me, self._server, self._file = me, server, file
         self._busy = asyncio.Lock()
+        self.up = asyncio.Event()
+        """Set while there is a fence."""
         self.fence = self._read()
         if self.fence is not None:
+            self.up.set()
             log.warning("found the fence of an earlier agent: cut off from %s", self.fence.primary)
 
     async def cut(self, primary: str, host: str, version: int, attempt: str) -> Position:
@@ -89,6 +92,7 @@ class Fencing:
         """The startup process first: should the agent die between, its successor opens again, which does no harm."""
         await self._server.resume()
         self.fence = None
+        self.up.clear()
         with contextlib.suppress(FileNotFoundError):
             self._file.unlink()
 
@@ -105,6 +109,7 @@ class Fencing:
         new.write_text(text)
         new.replace(self._file)
         self.fence = fence
+        self.up.set()
 
     def _read(self) -> Fence | None:
         try:

@@ -33,6 +33,8 @@ RECEIVER, STARTUP = ": walreceiver", ": startup"
 PATRONI = "patroni /etc/patroni"
 PATRONI_URL = "http://127.0.0.1:8008/liveness"
 
+Session = psycopg.AsyncConnection[tuple[object, ...]]
+
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +50,7 @@ class LocalServer:
         self._data = data
 
     @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    async def _session(self) -> AsyncIterator[Session]:
         """A new connection: it is made by the postmaster as it is now, not by a backend that may lag behind."""
         async with asyncio.timeout(QUERY_SECONDS):
             connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None)
@@ -76,8 +78,8 @@ class LocalServer:
         for before is there once the postmaster has accepted two connections (its main loop starts one between them).
         """
         try:
-            async with asyncio.timeout(PAUSE_SECONDS + ENDING_SECONDS):
-                startup = await self._pause()
+            async with asyncio.timeout(PAUSE_SECONDS + ENDING_SECONDS), self._session() as session:
+                startup = await self._pause(session)
                 os.kill(startup, signal.SIGSTOP)
                 await self._until("the startup process to stop", lambda: _stopped(startup))
                 for _ in range(2):
@@ -86,7 +88,7 @@ class LocalServer:
                 await self._until("the walreceiver to end", self._end_receivers)
                 await asyncio.sleep(POLL_SECONDS)
                 await self._until("the walreceiver to end", self._end_receivers)
-                position = await self._position()
+                position = await self._position(session)
                 if not _stopped(startup):
                     raise CutError("the startup process runs again")
                 return position
@@ -95,26 +97,22 @@ class LocalServer:
         except (psycopg.Error, OSError) as error:
             raise CutError(f"the server here does not answer: {_short(error)}") from error
 
-    async def _pause(self) -> int:
-        async with self._session() as session:
-            row = await (
-                await session.execute(
-                    "select pg_is_in_recovery(), pid from pg_stat_activity where backend_type = 'startup'"
-                )
-            ).fetchone()
-            if row is None or not row[0]:
-                raise CutError("the server here is no standby")
-            startup = int(str(row[1]))
-            if _stopped(startup):  # of an earlier cut
+    async def _pause(self, session: Session) -> int:
+        query = "select pg_is_in_recovery(), pid from pg_stat_activity where backend_type = 'startup'"
+        row = await (await session.execute(query)).fetchone()
+        if row is None or not row[0]:
+            raise CutError("the server here is no standby")
+        startup = int(str(row[1]))
+        if _stopped(startup):  # of an earlier cut
+            return startup
+        await session.execute("select pg_wal_replay_pause()")
+        while True:
+            row = await (await session.execute("select pg_get_wal_replay_pause_state()")).fetchone()
+            if row == ("paused",):
                 return startup
-            await session.execute("select pg_wal_replay_pause()")
-            while True:
-                row = await (await session.execute("select pg_get_wal_replay_pause_state()")).fetchone()
-                if row == ("paused",):
-                    return startup
-                await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def _position(self) -> Position:
+    async def _position(self, session: Session) -> Position:
         """The walreceiver has written and synced what it got before it ended (walreceiver.c, WalRcvDie).
 
         The timeline is that of the WAL files: with the receiver gone the server tells only the one that it replays,
@@ -125,8 +123,7 @@ class LocalServer:
                    greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'::pg_lsn
             from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$'
         """
-        async with self._session() as session:
-            row = await (await session.execute(query)).fetchone()
+        row = await (await session.execute(query)).fetchone()
         if row is None or row[0] is None or row[1] is None:
             raise CutError("the server here does not know how much WAL it has")
         return Position(int(str(row[0])), int(str(row[1])))

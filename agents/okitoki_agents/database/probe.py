@@ -28,7 +28,7 @@ SESSIONS = 3
 PATRONI_INTERVAL = 1.0
 POSTGRES_PORT, PATRONI_PORT = 5432, 8008
 RETRY_SECONDS = 0.1
-TICK_SECONDS = 0.05
+TICK_SECONDS = 0.2
 LATE_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,8 @@ class HolderProbe:
                 if not self._sessions or (now - self._progress >= IMPATIENCE and len(self._sessions) < SESSIONS):
                     self._progress = now
                     self._begin(self._session())
-                await asyncio.sleep(RETRY_SECONDS)
+                # Without a connection the next one is tried soon; beside one that answers there is no hurry.
+                await asyncio.sleep(RETRY_SECONDS if self._broken else INTERVAL)
         finally:
             for task in [patroni, *self._sessions]:
                 task.cancel()

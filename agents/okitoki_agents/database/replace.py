@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 class Lock(Protocol):
     """Patroni's store (`PatroniStore`)."""
 
-    async def read(self) -> tuple[Store, Mapping[str, str]]: ...
+    async def holder(self) -> str | None: ...
 
     async def settle_voters(self, store: Store, attempt: str) -> Store: ...
 
-    async def hand_over(self, store: Store, annotations: Mapping[str, str], winner: str) -> None: ...
+    async def hand_over(self, store: Store, winner: str) -> None: ...
 
 
 class Voters(Protocol):
@@ -42,20 +42,20 @@ class Replacement:
     async def holder(self) -> str | None:
         """Who holds the lock now; None also when that can't be told."""
         try:
-            return (await self._lock.read())[0].leader
+            return await self._lock.holder()
         except StoreError:
             return None
 
-    async def attempt(self, primary: str, host: str, *, planned: bool = False) -> bool:
-        """Returns whether another member has the lock now. `planned`: the primary itself hands over."""
+    async def attempt(self, store: Store, host: str, *, planned: bool = False) -> bool:
+        """Have the primary of `store` replaced; returns whether another member has the lock now.
+
+        `store` is what was watched last: were it old, the comparisons would fail. `host` is the primary's address.
+        `planned`: the primary itself hands over.
+        """
         self._count += 1
-        name = f"{self._me}/{self._count}"
+        name, primary = f"{self._me}/{self._count}", store.primary
         begun = time.monotonic()
-        try:
-            store, annotations = await self._lock.read()
-        except StoreError as error:
-            return _given_up(name, str(error))
-        if store.leader != primary or store.sync_leader != primary or not store.voters:
+        if primary is None or store.sync_leader != primary or not store.voters:
             return _given_up(name, f"the lock is {store.leader}'s, the voters {store.sync_leader}'s")
         question = {
             "primary": primary, "host": host, "version": store.leader_version, "attempt": name, "planned": planned,
@@ -63,16 +63,14 @@ class Replacement:
         answers = await self._voters.ask(store.voters, "consent", question, CONSENT_SECONDS)
         if refusals := _refusals(answers):
             return _given_up(name, refusals)
-        choice = await self._cut_and_hand_over(store, annotations, question)
+        choice = await self._cut_and_hand_over(store, question)
         if choice.winner is None:
             return _given_up(name, choice.reason)
         seconds = time.monotonic() - begun
         log.warning("%s: the lock goes to %s after %.2f s: %s", name, choice.winner, seconds, choice.reason)
         return True
 
-    async def _cut_and_hand_over(
-        self, store: Store, annotations: Mapping[str, str], question: Mapping[str, Any]
-    ) -> Choice:
+    async def _cut_and_hand_over(self, store: Store, question: Mapping[str, Any]) -> Choice:
         """While it is not known whether the lock has moved, the cuts stay: its next version will tell the voters."""
         answers = await self._voters.ask(store.voters, "cut", question, CUT_SECONDS)
         confirmed = {
@@ -89,7 +87,7 @@ class Replacement:
             choice = choose(store, question["primary"], question["version"], confirmed)
         if choice.winner is not None:
             try:
-                await self._lock.hand_over(store, annotations, choice.winner)
+                await self._lock.hand_over(store, choice.winner)
                 return choice
             except Conflict as error:
                 choice = Choice(None, str(error))

@@ -18,7 +18,7 @@ from okitoki_agents.database.decisions import Store
 from okitoki_agents.kube import ApiClient, ApiError, Object
 
 SCOPE = "postgres"
-LEADER, SYNC, CONFIG = f"{SCOPE}-leader", f"{SCOPE}-sync", f"{SCOPE}-config"
+LEADER, SYNC, CONFIG, FAILOVER = (f"{SCOPE}-{part}" for part in ("leader", "sync", "config", "failover"))
 SELECTOR = f"cluster-name={SCOPE}"
 REQUEST_SECONDS = 2.0
 FENCED_FOR = "platform.oki-toki.net/fenced-for"
@@ -45,6 +45,7 @@ def parse(maps: Mapping[str, Object]) -> Store:
         voters=frozenset(name for name in (sync.get("sync_standby") or "").split(",") if name),
         sync_version=_version(maps.get(SYNC)),
         paused=_paused(_annotations(maps.get(CONFIG)).get("config", "")),
+        switchover=any(_annotations(maps.get(FAILOVER)).get(key) for key in ("leader", "member")),
     )
 
 
@@ -60,16 +61,13 @@ class PatroniStore:
         self._client = client
         self._base = f"/api/v1/namespaces/{namespace}"
 
-    async def read(self) -> tuple[Store, Mapping[str, str]]:
-        """The store now, and the lock's annotations."""
+    async def holder(self) -> str | None:
+        """Who holds the lock now."""
         try:
-            maps = {name: await self._get(name) for name in (LEADER, SYNC)}
+            lock = await self._client.get(f"{self._base}/configmaps/{LEADER}", REQUEST_SECONDS)
         except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise StoreError(f"reading the lock: {type(error).__name__} {error}") from error
-        return parse(maps), _annotations(maps[LEADER])
-
-    async def _get(self, name: str) -> Object:
-        return await self._client.get(f"{self._base}/configmaps/{name}", REQUEST_SECONDS)
+        return parse({LEADER: lock}).leader
 
     async def settle_voters(self, store: Store, attempt: str) -> Store:
         """Touch the synchronous key if it is still as read. After this Patroni on the primary can change it only after
@@ -77,18 +75,11 @@ class PatroniStore:
         changed = parse({SYNC: await self._set(SYNC, store.sync_version, {FENCED_FOR: attempt})})
         return replace(store, sync_leader=changed.sync_leader, voters=changed.voters, sync_version=changed.sync_version)
 
-    async def hand_over(self, store: Store, annotations: Mapping[str, str], winner: str) -> None:
+    async def hand_over(self, store: Store, winner: str) -> None:
         """Give the lock to another member if it is still as read. Its Patroni finds that it has the lock and promotes;
         the old holder's finds that it has lost it, and demotes. There is no race that it could win back."""
         now = datetime.now(UTC).isoformat()
-        transitions = annotations.get("transitions", "")
-        change = {
-            "leader": winner,
-            "acquireTime": now,
-            "renewTime": now,
-            "transitions": str(int(transitions) + 1 if transitions.isdigit() else 1),
-            HANDED_OVER_FROM: store.leader,
-        }
+        change = {"leader": winner, "acquireTime": now, "renewTime": now, HANDED_OVER_FROM: store.primary}
         await self._set(LEADER, store.leader_version, change)
 
     async def _set(self, name: str, version: int, annotations: Mapping[str, str | None]) -> Object:

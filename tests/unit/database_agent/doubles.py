@@ -26,7 +26,7 @@ class FakeApi:
         failsafe = '{"postgres-0":"http://a","postgres-1":"http://b","postgres-2":"http://c"}'
         self.objects: dict[str, Object] = {
             f"{MAPS}/postgres-leader": config_map(
-                "postgres-leader", 10, leader=leader, failsafe=failsafe, renewTime="1", transitions="4"
+                "postgres-leader", 10, leader=leader, failsafe=failsafe, renewTime="1"
             ),
             f"{MAPS}/postgres-sync": config_map("postgres-sync", 7, leader=leader, sync_standby=voters),
             f"{PODS}/postgres-0": config_map("postgres-0", 3, status="{}"),

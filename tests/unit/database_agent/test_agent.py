@@ -15,7 +15,7 @@ from unit.database_agent.doubles import MAPS, FakeApi, FakeServer, FakeVoters, c
 from okitoki_agents.database import agent as agent_module
 from okitoki_agents.database import peers
 from okitoki_agents.database.agent import DatabaseAgent, Identity
-from okitoki_agents.database.decisions import Health, Position, Sight, Verdict
+from okitoki_agents.database.decisions import Health, Position, Sight, Store, Verdict
 from okitoki_agents.database.fencing import Fencing
 from okitoki_agents.database.peers import Answer, Peers, application
 from okitoki_agents.database.replace import Replacement
@@ -92,7 +92,7 @@ async def test_attempts_that_fail_come_less_and_less_often(
     agent._pause = 0.1
     tried: list[float] = []  # how long the pause before the next attempt is to be
 
-    async def attempt(primary: str, host: str, *, planned: bool = False) -> bool:
+    async def attempt(store: Store, host: str, *, planned: bool = False) -> bool:
         tried.append(agent._pause)
         raise RuntimeError("whatever it is, there is a next attempt")
 
@@ -111,6 +111,16 @@ async def test_the_holder_is_watched_and_its_successor_after_it(agent: DatabaseA
     agent.on_maps(maps)
     assert [probe.holder for probe in FakeProbe.instances] == ["postgres-0", "postgres-2"]
     assert agent.health().dead is False, "it holds the lock itself"
+
+
+async def test_a_free_lock_is_still_its_last_holders_affair(agent: DatabaseAgent, api: FakeApi) -> None:
+    del api.annotations(f"{MAPS}/postgres-leader")["leader"]
+    agent.on_maps(api.maps())
+    assert [probe.holder for probe in FakeProbe.instances] == ["postgres-0"]
+    assert agent.health().dead
+    task = asyncio.create_task(agent.run())
+    await until(lambda: api.annotations(f"{MAPS}/postgres-leader").get("leader") == "postgres-1")
+    task.cancel()
 
 
 async def test_a_renewal_of_the_lock_is_noticed(agent: DatabaseAgent, api: FakeApi) -> None:

@@ -90,8 +90,10 @@ def test_who_is_asked_agrees_a_little_earlier_than_it_would_act() -> None:
 @pytest.mark.parametrize(
     ("store", "health", "words"),
     [
-        (replace(STORE, leader=None), DEAD, "nobody holds the lock"),
-        (replace(STORE, leader="postgres-1"), DEAD, "this server holds the lock"),
+        (replace(STORE, leader=None, sync_leader=None), DEAD, "no primary yet"),
+        (replace(STORE, leader="postgres-1"), DEAD, "this server is the primary"),
+        (replace(STORE, leader=None, sync_leader="postgres-1"), DEAD, "this server is the primary"),
+        (replace(STORE, leader=None, switchover=True), DEAD, "carries out a switchover"),
         (STORE, ALIVE, "is well"),
         (replace(STORE, paused=True), DEAD, "paused"),
         (replace(STORE, sync_leader="postgres-2"), DEAD, "does not tell the voters"),
@@ -106,6 +108,7 @@ def test_nothing_is_done(store: Store, health: Health, words: str) -> None:
 
 def test_the_voters_act_one_after_the_other() -> None:
     assert plan("postgres-1", STORE, DEAD, 50.0).step is Step.REPLACE
+    assert plan("postgres-1", replace(STORE, leader=None), DEAD, 50.0).step is Step.REPLACE, "the lock is free"
     assert plan("postgres-2", STORE, DEAD, 50.0).step is Step.WAIT
     assert plan("postgres-2", STORE, DEAD, 50.0 + TURN_SECONDS).step is Step.REPLACE
 

@@ -184,7 +184,7 @@ class Model:
     # Agents
 
     def attempt_begins(self, agent: str) -> None:
-        if self.store.leader == P and self.store.sync_leader == P and agent not in self.attempts:
+        if self.store.primary == P and self.store.sync_leader == P and agent not in self.attempts:
             self.count += 1
             self.attempts[agent] = Attempt(agent, self.count, self.store)
 
@@ -194,7 +194,7 @@ class Model:
             return
         version = attempt.store.leader_version
         seen = self.history[standby.seen]
-        if seen.leader != P or seen.leader_version > version:
+        if seen.primary != P or seen.leader_version > version:
             return  # `consent`
         attempts = frozenset({str(attempt.number)})
         if standby.fence is not None:
@@ -270,7 +270,7 @@ RUNS = 3000
 WEIGHTS = {
     "write": 3, "take_reply": 6, "p_loads": 1, "p_renews": 1, "p_admits": 1, "p_waits_for_the_voters": 1, "p_drops": 1,
     "stream": 6, "reply": 6, "race_begins": 9, "race_ends": 9, "follow": 3, "promote": 9, "attempt_begins": 9,
-    "p_stops": 0.2, "cut": 24, "settle": 9, "hand_over": 9, "agent_dies": 1, "watch": 5, "tend": 6,
+    "p_stops": 0.5, "cut": 24, "settle": 9, "hand_over": 9, "agent_dies": 1, "watch": 5, "tend": 6,
 }  # fmt: skip
 PARAMETERS = {step: list(inspect.signature(getattr(Model, step)).parameters)[1:] for step in WEIGHTS}
 

@@ -9,8 +9,8 @@ from unit.database_agent.doubles import MAPS, FakeApi, FakeVoters
 
 from okitoki_agents.database.decisions import Position
 from okitoki_agents.database.replace import Replacement
-from okitoki_agents.database.store import PatroniStore
-from okitoki_agents.kube import ApiClient, ApiError, Object
+from okitoki_agents.database.store import PatroniStore, parse
+from okitoki_agents.kube import ApiClient, ApiError
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def replacement(api: FakeApi, voters: FakeVoters) -> Replacement:
 
 
 async def attempt(api: FakeApi, voters: FakeVoters) -> bool:
-    return await replacement(api, voters).attempt("postgres-0", "10.0.0.1")
+    return await replacement(api, voters).attempt(parse(api.maps()), "10.0.0.1")
 
 
 def leader(api: FakeApi) -> str | None:
@@ -39,7 +39,7 @@ async def test_when_all_voters_have_cut_the_one_that_has_most_gets_the_lock(api:
     voters.positions["postgres-2"] = Position(1, 501)
     assert await attempt(api, voters)
     lock = api.annotations(f"{MAPS}/postgres-leader")
-    assert (lock["leader"], lock["transitions"]) == ("postgres-2", "5")
+    assert lock["leader"] == "postgres-2"
     assert lock["renewTime"] == lock["acquireTime"] != "1", "the TTL begins anew"
     assert [(what, version) for what, _, version in voters.asked] == [("consent", 10)] * 2 + [("cut", 10)] * 2
 
@@ -68,7 +68,7 @@ async def test_the_only_voter_with_the_latest_write_cannot_promote_so_nothing_is
 
 async def test_a_primary_can_hand_over_itself(api: FakeApi, voters: FakeVoters) -> None:
     own = Replacement("postgres-0", PatroniStore(cast(ApiClient, api), "tenant-acme"), voters)
-    assert await own.attempt("postgres-0", "10.0.0.1", planned=True)
+    assert await own.attempt(parse(api.maps()), "10.0.0.1", planned=True)
     assert leader(api) == "postgres-1"
 
 
@@ -110,13 +110,28 @@ async def test_while_it_is_unknown_whether_the_lock_is_gone_nobody_withdraws(api
 
 
 @pytest.mark.parametrize("error", [ApiError(403, "forbidden"), TimeoutError(), ConnectionRefusedError()])
-async def test_without_the_api_server_nothing_is_cut(api: FakeApi, voters: FakeVoters, error: Exception) -> None:
-    async def get(path: str, seconds: float = 0) -> Object:
-        raise error
-
-    api.get = get  # type: ignore[method-assign]
+async def test_without_the_api_server_the_lock_stays_and_the_cuts_end(
+    api: FakeApi, voters: FakeVoters, error: Exception
+) -> None:
+    api.errors[f"{MAPS}/postgres-sync"] = [error]
     assert not await attempt(api, voters)
-    assert voters.asked == []
+    assert leader(api) == "postgres-0"
+    assert [what for what, _, _ in voters.asked].count("withdraw") == 2
+
+
+async def test_what_was_watched_is_old(api: FakeApi, voters: FakeVoters) -> None:
+    seen = parse(api.maps())
+    await api.merge_patch(f"{MAPS}/postgres-leader", {"metadata": {"annotations": {"leader": "postgres-2"}}})
+    assert not await replacement(api, voters).attempt(seen, "10.0.0.1")
+    assert leader(api) == "postgres-2"
+
+
+async def test_a_lock_that_was_given_away_goes_to_the_voter_that_has_most(api: FakeApi, voters: FakeVoters) -> None:
+    """A primary that stops in good order frees it; the race after it waits for servers that are gone."""
+    voters.positions["postgres-2"] = Position(1, 501)
+    del api.annotations(f"{MAPS}/postgres-leader")["leader"]
+    assert await attempt(api, voters)
+    assert leader(api) == "postgres-2"
 
 
 async def test_a_primary_without_known_voters_is_left_to_patroni(voters: FakeVoters) -> None:
