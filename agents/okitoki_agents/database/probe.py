@@ -1,8 +1,9 @@
 """Watching the lock's holder: its PostgreSQL and its Patroni, from here.
 
-PostgreSQL is asked IDENTIFY_SYSTEM over a replication connection (PostgreSQL manual, 53.4): it needs no right that a
-member does not have, and the answer comes from a process of the server and not from the kernel. A frozen server answers
-TCP, so silence is counted by the clock, and new connections are tried beside one that waits.
+PostgreSQL is asked the simplest question on an ordinary connection of the replication role: the answer comes from a
+process of the server and not from the kernel, and the connection ends as soon as the server begins to stop (one for
+replication would live until its very end). A frozen server answers TCP, so silence is counted by the clock, and new
+connections are tried beside one that waits.
 """
 
 from __future__ import annotations
@@ -114,14 +115,14 @@ class HolderProbe:
             async with asyncio.timeout(PATIENCE):
                 connection = await psycopg.AsyncConnection.connect(
                     host=address, port=str(POSTGRES_PORT), user="replicator", password=self._password,
-                    replication="true", application_name="okitoki-agent", autocommit=True, prepare_threshold=None,
+                    dbname="postgres", application_name="okitoki-agent", autocommit=True, prepare_threshold=None,
                     sslmode="disable", gssencmode="disable",
                 )  # fmt: skip
             try:
                 while True:
                     asked = time.monotonic()
                     async with asyncio.timeout(PATIENCE):
-                        await connection.execute("IDENTIFY_SYSTEM")
+                        await connection.execute("select 1")
                     self._answer(asked)
                     await asyncio.sleep(INTERVAL)
             finally:

@@ -19,7 +19,7 @@ from okitoki_agents.database.probe import HolderProbe, StallClock, describe
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     with throw_away_cluster() as cluster:
         found = await asyncio.to_thread(cluster.primary)
-        found.sql(f"create role replicator replication login password '{PASSWORD}'")
+        found.sql(f"create role replicator login password '{PASSWORD}'")
         monkeypatch.setattr(probe, "POSTGRES_PORT", found.port)
         yield found
 
