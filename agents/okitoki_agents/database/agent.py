@@ -35,6 +35,8 @@ STALE_LOOK_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.4
 """Between two attempts; doubled each time, for the same holder of the lock."""
 LAST_PAUSE_SECONDS = 5.0
+POD_GONE_SECONDS = 10.0
+"""How long a deleted pod is reason enough; then a new one may long be primary under the same name."""
 CHECKPOINT_SECONDS = 15.0
 DEMOTION_SECONDS = 5.0
 
@@ -74,6 +76,10 @@ class DatabaseAgent:
         self._server, self._fencing, self._replacement = server, fencing, replacement
         self._stalls = StallClock()
         self._addresses: dict[str, str] = {}
+        self._pods: dict[str, str] = {}
+        """Member -> uid of its pod."""
+        self._pod_gone: float | None = None
+        """When the primary's pod was deleted."""
         self._renewed = ""
         self._probe: HolderProbe | None = None
         self._probing: asyncio.Task[None] | None = None
@@ -88,6 +94,11 @@ class DatabaseAgent:
 
     def on_pods(self, pods: Mapping[str, Object]) -> None:
         """Addresses of the members. That of a member whose pod is gone is kept: its server may still run."""
+        uids = {name: str(pod["metadata"]["uid"]) for name, pod in pods.items()}
+        primary = self.store.primary
+        if primary in self._pods and uids.get(primary) != self._pods[primary]:
+            self._pod_gone = time.monotonic()
+        self._pods = uids
         for name, pod in pods.items():
             if address := (pod.get("status") or {}).get("podIP"):
                 self._addresses[name] = address
@@ -100,6 +111,7 @@ class DatabaseAgent:
             self._pause = FIRST_PAUSE_SECONDS
             # A free lock is still its last holder's affair.
             if self.store.primary != before.primary:
+                self._pod_gone = None
                 self._follow(self.store.primary)
         renewed = patroni.renew_time(maps)
         if renewed != self._renewed:
@@ -137,6 +149,9 @@ class DatabaseAgent:
         now = time.monotonic()
         if self.store.leader is None and self.store.primary is not None:
             return Health(True, self._held_since or now, "it has given its lock away")
+        # Whoever deletes it by force is not waiting for the server's own end, and its Service has gone with it.
+        if self._pod_gone is not None and now - self._pod_gone < POD_GONE_SECONDS:
+            return Health(True, self._pod_gone, "its pod has been deleted")
         if self._probe is None:
             return Health(False, now, "it is not watched from here")
         return judge(self._probe.sight(), now, patience)

@@ -81,7 +81,8 @@ def _container(cluster: DatabaseCluster) -> dict[str, Any]:
         "lifecycle": HANDOVER,
         "livenessProbe": _probe("/liveness", period=10, failures=6),
         "readinessProbe": _probe("/readiness", period=3, failures=3),
-        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        # Shares under load: what is starved looks dead, and a failover is work for all three members at once.
+        "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
         "securityContext": restricted_container(),
         "volumeMounts": [
             {"name": DATA_VOLUME, "mountPath": "/var/lib/postgresql/data"},
@@ -116,7 +117,7 @@ def _agent(cluster: DatabaseCluster) -> dict[str, Any]:
             "timeoutSeconds": 5,
         },
         # It must get the processor when a starved one looks like a dead primary.
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "192Mi"}},
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "192Mi"}},
         "securityContext": restricted_container(),
         "volumeMounts": [
             # The subdirectory where local-path leaves the volume's root to root; what it reads there is configuration.

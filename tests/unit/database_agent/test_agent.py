@@ -26,6 +26,10 @@ DEAD = Health(True, 0.0, "PostgreSQL has been silent for 2.0 s")
 QUESTION = {"primary": "postgres-0", "host": "10.0.0.1", "version": 10, "attempt": "postgres-2/1", "planned": False}
 
 
+def pod(address: str, uid: str = "first") -> Object:
+    return {"metadata": {"uid": uid}, "status": {"podIP": address} if address else {}}
+
+
 class FakeProbe:
     """Watches nobody; `sight` is what the test says."""
 
@@ -61,13 +65,9 @@ async def agent(api: FakeApi, server: FakeServer, tmp_path: Path, monkeypatch: p
     replacement = Replacement("postgres-1", PatroniStore(cast(ApiClient, api), "tenant-acme"), FakeVoters())
     fencing = Fencing("postgres-1", server, tmp_path / "fence.json")
     found = DatabaseAgent(Identity("postgres-1", "secret"), server, fencing, replacement)
-    found.on_pods({"postgres-0": pod("10.0.0.1"), "postgres-2": pod("10.0.0.3")})
     found.on_maps(api.maps())
+    found.on_pods({"postgres-0": pod("10.0.0.1"), "postgres-2": pod("10.0.0.3")})
     return found
-
-
-def pod(address: str) -> Object:
-    return {"status": {"podIP": address}}
 
 
 async def until(done: object) -> None:
@@ -136,8 +136,24 @@ async def test_the_address_of_a_pod_that_is_gone_is_kept(agent: DatabaseAgent) -
     agent.on_pods({"postgres-2": pod("10.0.0.9")})
     assert agent.address("postgres-0") == "10.0.0.1"
     assert agent.address("postgres-2") == "10.0.0.9"
-    agent.on_pods({"postgres-0": {"status": {}}})
+    agent.on_pods({"postgres-0": pod("")})
     assert agent.address("postgres-0") == "10.0.0.1"
+
+
+@pytest.mark.parametrize("after", [{}, {"postgres-0": pod("", "second")}], ids=["gone", "made anew"])
+async def test_a_primary_whose_pod_is_deleted_by_force_is_to_be_replaced_at_once(
+    agent: DatabaseAgent, after: dict[str, Object]
+) -> None:
+    assert not agent.health().dead
+    agent.on_pods(after)
+    assert agent.health().reason == "its pod has been deleted"
+    agent._pod_gone = time.monotonic() - agent_module.POD_GONE_SECONDS
+    assert not agent.health().dead, "a new one under its name may be the primary by now"
+
+
+async def test_a_standbys_pod_may_come_and_go(agent: DatabaseAgent) -> None:
+    agent.on_pods({"postgres-0": pod("10.0.0.1")})
+    assert not agent.health().dead
 
 
 async def test_an_agent_that_sees_the_primary_alive_does_not_cut(agent: DatabaseAgent, server: FakeServer) -> None:

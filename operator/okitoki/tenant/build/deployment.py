@@ -106,7 +106,7 @@ def _container(tenant: Tenant, observed: Observed) -> dict[str, Any]:
         "livenessProbe": _probe("/healthz", period=10, failures=3),
         "readinessProbe": _probe("/readyz", period=2, failures=3),
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": restricted_container(),
         "volumeMounts": [
             {"name": "tls", "mountPath": "/etc/tls", "readOnly": True},
