@@ -21,7 +21,6 @@ MANIFESTS = Path(__file__).resolve().parent.parent / "manifests"
 # The number that kube-router marks its routes with.
 BGP_ROUTES = "17"
 STORAGE_NAMESPACE = "local-path-storage"
-NODE_CPU_SHARES = "4096"  # a container's weight for the processor is 1024 unless told otherwise
 
 
 def up(env: Environment) -> None:
@@ -86,9 +85,6 @@ def _create(env: Environment, image: str | None) -> None:
     with step(f"creating a cluster of {health.NODE_COUNT} nodes"):
         _kind(env, "create", "cluster", "--name", env.name, "--config", str(config))
         env.kubeconfig.chmod(0o600)
-        # Each container counts the same by default: six of clients and load would take more than half of a busy
-        # machine from five nodes with everything that is to be shown.
-        env.docker("update", "--cpu-shares", NODE_CPU_SHARES, *env.nodes())
 
 
 def _kind(env: Environment, *arguments: str) -> None:
