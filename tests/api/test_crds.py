@@ -35,9 +35,9 @@ async def test_the_schemas_are_structural_and_every_rule_compiled(client: Client
 async def test_defaults_are_filled_in_by_the_api_server(client: Client) -> None:
     made = await client.create(tenant("acme"))
     assert made["spec"]["app"] == {"replicas": 2}
-    assert made["spec"]["database"] == {"instances": 3, "storage": {"size": "1Gi"}}
+    assert made["spec"]["database"] == {"instances": 3, "storage": {"size": "1Gi"}, "rebuildAfterSeconds": 600}
     half = await client.create(tenant("half", database={"storage": {}}))
-    assert half["spec"]["database"] == {"instances": 3, "storage": {"size": "1Gi"}}
+    assert half["spec"]["database"] == {"instances": 3, "storage": {"size": "1Gi"}, "rebuildAfterSeconds": 600}
     kyiv = await client.create(region())
     assert kyiv["spec"]["failover"] == {"advertInterval": "100ms"}
 
@@ -68,6 +68,7 @@ NUMBER = {"number": "+380441234567", "queue": "sales"}
         (tenant("acme", numbers=[{**NUMBER, "queue": "Sales!"}]), r"spec.numbers\[0\].queue.*lower-case"),
         (tenant("acme", app={"replicas": 0}), "spec.app.replicas"),
         (tenant("acme", database={"instances": 2}), "spec.database.instances"),
+        (tenant("acme", database={"rebuildAfterSeconds": 30}), "spec.database.rebuildAfterSeconds"),
         (tenant("acme", database={"instances": 6}), "spec.database.instances"),
         (tenant("acme", database={"storage": {"size": "1G"}}), "must be a whole number of Mi, Gi or Ti and at least"),
         (tenant("acme", database={"storage": {"size": "10Mi"}}), "at least 256Mi"),
