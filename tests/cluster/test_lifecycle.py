@@ -26,15 +26,25 @@ def tenant(name: str, **spec: object) -> layout.Object:
     return changed
 
 
+PATIENCE_SECONDS = 300
+"""A busy machine moves addresses, and Ready is False until both nodes have compared their calls again."""
+
+
 def test_region_and_tenants_become_ready(env: Environment, installed: Installed) -> None:
-    assert not installed.watcher.unready()
+    installed.watcher.wait(PATIENCE_SECONDS)
     listed = env.kubectl("get", "tenants,voiceregions")
     for obj in installed.objects:
         assert obj["metadata"]["name"] in listed
 
 
 def test_ready_means_that_every_server_is_whole(cluster: platform.KindCluster, installed: Installed) -> None:
-    assert platform.platform_faults(cluster, installed.objects) == []
+    """Ready and not whole may differ for as long as the two are read one after the other, and not for longer."""
+
+    def agree() -> bool:
+        ready = not installed.watcher.unready()
+        return ready and platform.platform_faults(cluster, installed.objects) == []
+
+    wait_until("everything to be Ready and whole", agree, PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +109,7 @@ def test_a_number_that_another_tenant_has_stops_nobody_else(env: Environment, in
             lambda: any(taken in one["message"] for one in conditions(env, "tenant", "thief").values()),
             60,
         )
-        assert not installed.watcher.unready()
+        installed.watcher.wait(PATIENCE_SECONDS)
     finally:
         remove(env, [thief])
 
@@ -122,7 +132,7 @@ def test_drift_is_repaired(env: Environment, installed: Installed) -> None:
 
 def test_nothing_is_written_at_rest(env: Environment, installed: Installed) -> None:
     """Applied again unchanged, nothing changes: no object that the operator owns gets a new resourceVersion from it."""
-    installed.watcher.wait(120)
+    installed.watcher.wait(PATIENCE_SECONDS)
 
     def written() -> dict[str, str]:
         found = json.loads(
