@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.conftest import MANIFESTS, Installed, conditions, remove
+from okitoki_chaos.whole import platform_faults
 from okitoki_local.demo import layout, platform, waiting
 from okitoki_local.environment import Environment
 from okitoki_local.system import CommandFailed, wait_until
@@ -42,7 +43,7 @@ def test_ready_means_that_every_server_is_whole(cluster: platform.KindCluster, i
 
     def agree() -> bool:
         ready = not installed.watcher.unready()
-        return ready and platform.platform_faults(cluster, installed.objects) == []
+        return ready and platform_faults(cluster, installed.objects) == []
 
     wait_until("everything to be Ready and whole", agree, PATIENCE_SECONDS)
 
