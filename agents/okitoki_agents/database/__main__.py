@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from okitoki_agents.database.agent import DatabaseAgent, Identity
+from okitoki_agents.database.agent import DatabaseAgent
 from okitoki_agents.database.fencing import Fencing
 from okitoki_agents.database.local import LocalServer
 from okitoki_agents.database.peers import HANDOVER_SECONDS, PORT, Peers, application
@@ -59,7 +59,8 @@ async def run(found: Settings, client: ApiClient) -> None:
         lock = PatroniStore(client, found.namespace)
         peers = Peers(found.token, lambda member: agent.address(member), session)
         agent = DatabaseAgent(
-            Identity(found.name, found.replication_password),
+            found.name,
+            found.replication_password,
             server,
             Fencing(found.name, server, FENCE_FILE),
             Replacement(found.name, lock, peers),

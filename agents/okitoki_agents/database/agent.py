@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from okitoki_agents.database import store as patroni
@@ -55,24 +55,14 @@ class Server(Protocol):
     def kill_patroni(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Who this agent is, and how it gets into the members."""
-
-    name: str
-    replication_password: str
-
-    def __repr__(self) -> str:
-        return f"Identity(name={self.name!r})"
-
-
 class DatabaseAgent:
     """One agent. `on_maps` and `on_pods` are called by the reflectors, `consent`, `cut`, `withdraw` by its peers, and
     `handover` by the pod's own preStop hooks."""
 
-    def __init__(self, identity: Identity, server: Server, fencing: Fencing, replacement: Replacement) -> None:
-        self._me = identity.name
-        self._password = identity.replication_password
+    def __init__(
+        self, me: str, replication_password: str, server: Server, fencing: Fencing, replacement: Replacement
+    ) -> None:
+        self._me, self._password = me, replication_password
         self._server, self._fencing, self._replacement = server, fencing, replacement
         self._stalls = StallClock()
         self._addresses: dict[str, str] = {}
@@ -128,7 +118,7 @@ class DatabaseAgent:
             self._probing.cancel()
         self._probe = self._probing = None
         if holder is not None and holder != self._me:
-            self._probe = HolderProbe(holder, self._password, self._stalls, lambda: self.address(holder))
+            self._probe = HolderProbe(self._password, self._stalls, lambda: self.address(holder))
             self._probing = asyncio.create_task(self._probe.run())
 
     # The loop
@@ -156,14 +146,13 @@ class DatabaseAgent:
             return Health(False, now, "it is not watched from here")
         return judge(self._probe.sight(), now, patience)
 
-    def _look(self) -> Plan:
+    def _look(self) -> None:
         found = plan(self._me, self.store, self.health(), time.monotonic())
         if found.step is not self._plan.step:
             log.log(logging.INFO if found.step is Step.NOTHING else logging.WARNING, "%s", found.reason)
         self._plan = found
         if found.step is Step.REPLACE and (self._attempt is None or self._attempt.done()):
             self._attempt = asyncio.create_task(self._replace(self.store))
-        return found
 
     async def _replace(self, store: Store) -> None:
         """One attempt; never raises, or the next one would not be made."""

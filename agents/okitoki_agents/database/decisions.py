@@ -37,7 +37,6 @@ class Sight:
     its lock was last seen renewed.
     """
 
-    holder: str
     since: float
     answered: float | None
     broken: float | None

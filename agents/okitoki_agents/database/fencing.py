@@ -1,6 +1,7 @@
 """The fence of this server: its stream from the old primary is cut, and stays cut until it is safe to let it flow.
 
-Kept in a file, which outlives the agent's container; while the file is there, `gate.sh` starts no server.
+Kept in a file, which outlives the agent's container; while the file is there, the gate
+(images/postgres/okitoki-postgres) starts no server.
 """
 
 from __future__ import annotations
@@ -74,8 +75,6 @@ class Fencing:
 
     async def tend(self, store: Store) -> None:
         """Enforce the fence, or lift it when it may be."""
-        if self.fence is None:
-            return
         async with self._busy:
             fence = self.fence
             if fence is None:

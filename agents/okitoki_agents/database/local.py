@@ -13,6 +13,7 @@ import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import LiteralString
 
 import aiohttp
 import psycopg
@@ -59,14 +60,19 @@ class LocalServer:
         finally:
             await connection.close()
 
-    async def in_recovery(self) -> bool | None:
-        """Whether it is a standby; None when it does not answer."""
+    async def _ask(self, query: LiteralString) -> object | None:
+        """The one value that a query returns; None when there is none, or no answer in time."""
         try:
             async with asyncio.timeout(QUERY_SECONDS), self._session() as session:
-                row = await (await session.execute("select pg_is_in_recovery()")).fetchone()
+                row = await (await session.execute(query)).fetchone()
         except (psycopg.Error, OSError, TimeoutError):
             return None
-        return bool(row and row[0])
+        return row[0] if row else None
+
+    async def in_recovery(self) -> bool | None:
+        """Whether it is a standby; None when it does not answer."""
+        found = await self._ask("select pg_is_in_recovery()")
+        return None if found is None else bool(found)
 
     async def cut(self) -> Position:
         """Cut the stream from the primary and make sure that none begins; returns what the server has then.
@@ -169,9 +175,7 @@ class LocalServer:
     async def resume(self) -> None:
         """Let the startup process go on, and replay with it."""
         self.let_go()
-        with contextlib.suppress(psycopg.Error, OSError, TimeoutError):
-            async with self._session() as session:
-                await session.execute("select pg_wal_replay_resume() where pg_is_in_recovery()")
+        await self._ask("select pg_wal_replay_resume() where pg_is_in_recovery()")
 
     def let_go(self) -> None:
         """SIGCONT to the startup process."""
@@ -181,7 +185,7 @@ class LocalServer:
 
     def _children(self, title: str) -> list[int]:
         postmaster = self.postmaster()
-        return list(procfs.children(postmaster, title)) if postmaster is not None else []
+        return list(procfs.titled(title, postmaster)) if postmaster is not None else []
 
     def postmaster(self) -> int | None:
         """The postmaster's pid, from its pid file, if it lives."""
@@ -192,13 +196,8 @@ class LocalServer:
         return pid if procfs.process(pid) else None
 
     async def _upstream(self) -> str | None:
-        query = "select setting from pg_settings where name = 'primary_conninfo'"
-        try:
-            async with self._session() as session:
-                row = await (await session.execute(query)).fetchone()
-        except (psycopg.Error, OSError, TimeoutError):
-            return None
-        return host_of(str(row[0])) if row else None
+        found = await self._ask("select setting from pg_settings where name = 'primary_conninfo'")
+        return None if found is None else host_of(str(found))
 
     def _configured_upstream(self) -> str | None:
         try:
@@ -219,7 +218,7 @@ class LocalServer:
 
     def kill_patroni(self) -> None:
         """SIGKILL to Patroni: its container ends with it, the server too, and starts anew."""
-        for pid in procfs.named(PATRONI):
+        for pid in procfs.titled(PATRONI):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

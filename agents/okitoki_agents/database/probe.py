@@ -9,7 +9,6 @@ connections are tried beside one that waits.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -31,8 +30,6 @@ POSTGRES_PORT, PATRONI_PORT = 5432, 8008
 RETRY_SECONDS = 0.1
 TICK_SECONDS = 0.2
 LATE_SECONDS = 0.1
-
-log = logging.getLogger(__name__)
 
 
 class StallClock:
@@ -56,8 +53,7 @@ class StallClock:
 class HolderProbe:
     """Probes one holder of the lock until it is stopped. `address` may change while the holder's pod is replaced."""
 
-    def __init__(self, holder: str, password: str, stalls: StallClock, address: Callable[[], str | None]) -> None:
-        self._holder = holder
+    def __init__(self, password: str, stalls: StallClock, address: Callable[[], str | None]) -> None:
         self._password = password
         self._stalls = stalls
         self._address = address
@@ -74,7 +70,6 @@ class HolderProbe:
     def sight(self) -> Sight:
         """What is known now."""
         return Sight(
-            holder=self._holder,
             since=self._since,
             answered=self._answered,
             broken=self._broken,

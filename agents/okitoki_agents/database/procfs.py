@@ -37,29 +37,17 @@ def process(pid: int, proc: Path = PROC) -> Process | None:
     return Process(pid, state, pending)
 
 
-def children(parent: int, words: str, proc: Path = PROC) -> Iterator[int]:
-    """Processes whose parent is `parent` and whose title (command line) contains these words."""
+def titled(words: str, parent: int | None = None, proc: Path = PROC) -> Iterator[int]:
+    """Processes whose title (command line) contains these words: all of them, or only those of one parent."""
     for folder in proc.iterdir():
         if not folder.name.isdigit():
             continue
         try:
             # The second field is the command in parentheses and may hold anything, so what counts comes after the last.
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) != parent:
+            if parent not in (None, int((folder / "stat").read_text().rpartition(")")[2].split()[1])):
                 continue
             title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (OSError, IndexError):
             continue
         if words in title:
             yield int(folder.name)
-
-
-def named(words: str, proc: Path = PROC) -> Iterator[int]:
-    """Processes whose command line contains these words."""
-    for folder in proc.iterdir():
-        if folder.name.isdigit():
-            try:
-                title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if words in title:
-                yield int(folder.name)

@@ -6,7 +6,6 @@ Names and annotations are Patroni's own (patroni/dcs/kubernetes.py with `use_end
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,8 +22,6 @@ SELECTOR = f"cluster-name={SCOPE}"
 REQUEST_SECONDS = 2.0
 FENCED_FOR = "platform.oki-toki.net/fenced-for"
 HANDED_OVER_FROM = "platform.oki-toki.net/handed-over-from"
-
-log = logging.getLogger(__name__)
 
 
 class StoreError(Exception):

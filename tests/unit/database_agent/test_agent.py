@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +15,7 @@ from unit.database_agent.doubles import MAPS, FakeApi, FakeServer, FakeVoters, c
 
 from okitoki_agents.database import agent as agent_module
 from okitoki_agents.database import peers
-from okitoki_agents.database.agent import DatabaseAgent, Identity
+from okitoki_agents.database.agent import DatabaseAgent
 from okitoki_agents.database.decisions import Health, Position, Sight, Store, Verdict
 from okitoki_agents.database.fencing import Fencing
 from okitoki_agents.database.peers import Answer, Peers, application
@@ -35,13 +36,18 @@ class FakeProbe:
 
     instances: list[FakeProbe] = []  # noqa: RUF012 - one list for the class is the point
 
-    def __init__(self, holder: str, *_: object) -> None:
-        self.holder, self.renewed = holder, time.monotonic()
+    def __init__(self, password: str, stalls: object, address: Callable[[], str | None]) -> None:
+        self._address, self.renewed = address, time.monotonic()
         FakeProbe.instances.append(self)
+
+    @property
+    def holder(self) -> str:
+        """Who has the address that it asks."""
+        return {"10.0.0.1": "postgres-0", "10.0.0.3": "postgres-2"}[self._address() or ""]
 
     def sight(self) -> Sight:
         now = time.monotonic()
-        return Sight(self.holder, now - 60, now, None, "", now, now, 0.0)
+        return Sight(now - 60, now, None, "", now, now, 0.0)
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -64,7 +70,7 @@ async def agent(api: FakeApi, server: FakeServer, tmp_path: Path, monkeypatch: p
     FakeProbe.instances.clear()
     replacement = Replacement("postgres-1", PatroniStore(cast(ApiClient, api), "tenant-acme"), FakeVoters())
     fencing = Fencing("postgres-1", server, tmp_path / "fence.json")
-    found = DatabaseAgent(Identity("postgres-1", "secret"), server, fencing, replacement)
+    found = DatabaseAgent("postgres-1", "secret", server, fencing, replacement)
     found.on_maps(api.maps())
     found.on_pods({"postgres-0": pod("10.0.0.1"), "postgres-2": pod("10.0.0.3")})
     return found

@@ -32,7 +32,7 @@ from okitoki_agents.database.decisions import (
 )
 
 STORE = Store("postgres-0", 10, "postgres-0", frozenset({"postgres-1", "postgres-2"}), 7, paused=False)
-WELL = Sight("postgres-0", 0.0, 100.0, None, "", 100.0, 100.0, 0.0)
+WELL = Sight(0.0, 100.0, None, "", 100.0, 100.0, 0.0)
 DEAD = Health(True, 50.0, "PostgreSQL has been silent for 2.0 s")
 ALIVE = Health(False, 50.0, "PostgreSQL and Patroni answer")
 FENCE = Fence("postgres-0", "10.0.0.1", 10, frozenset({"postgres-1/1"}))
@@ -73,7 +73,7 @@ def test_a_frozen_patroni_is_dead_only_when_its_lock_is_not_renewed_either() -> 
 
 
 def test_a_new_holder_of_the_lock_has_time_to_promote() -> None:
-    new = Sight("postgres-1", 100.0, None, None, "", None, 100.0, 0.0)
+    new = Sight(100.0, None, None, "", None, 100.0, 0.0)
     assert not judge(new, 100.0 + GRACE_SECONDS + SILENT_SECONDS - 0.01).dead
     assert judge(new, 100.0 + GRACE_SECONDS + SILENT_SECONDS).dead
     refusing = replace(new, broken=100.1, problem="PostgreSQL refuses connections")

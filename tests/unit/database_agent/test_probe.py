@@ -26,7 +26,7 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def watched(server: Server) -> AsyncIterator[HolderProbe]:
-    one = HolderProbe("postgres-0", PASSWORD, StallClock(), lambda: "127.0.0.1")
+    one = HolderProbe(PASSWORD, StallClock(), lambda: "127.0.0.1")
     task = asyncio.create_task(one.run())
     await until(lambda: one.sight().answered is not None, "an answer")
     yield one
@@ -71,7 +71,7 @@ async def test_a_frozen_server_is_silent_and_not_broken_and_heard_again_at_once(
 
 
 async def test_a_wrong_password_is_no_answer_and_no_secret(server: Server) -> None:
-    one = HolderProbe("postgres-0", "not-the-password", StallClock(), lambda: "127.0.0.1")
+    one = HolderProbe("not-the-password", StallClock(), lambda: "127.0.0.1")
     task = asyncio.create_task(one.run())
     await until(lambda: one.sight().broken is not None, "the refusal")
     assert one.sight().answered is None
@@ -80,7 +80,7 @@ async def test_a_wrong_password_is_no_answer_and_no_secret(server: Server) -> No
 
 
 async def test_a_holder_without_an_address_is_not_taken_for_one_that_answers() -> None:
-    one = HolderProbe("postgres-0", PASSWORD, StallClock(), lambda: None)
+    one = HolderProbe(PASSWORD, StallClock(), lambda: None)
     task = asyncio.create_task(one.run())
     await until(lambda: one.sight().broken is not None, "the fault")
     assert one.sight().problem == "its pod has no address"
@@ -100,7 +100,7 @@ async def test_a_patroni_that_answers_is_not_frozen_whatever_it_says(
     app.router.add_get("/liveness", liveness)
     async with TestServer(app) as patroni:
         monkeypatch.setattr(probe, "PATRONI_PORT", patroni.port)
-        one = HolderProbe("postgres-0", PASSWORD, StallClock(), lambda: "127.0.0.1")
+        one = HolderProbe(PASSWORD, StallClock(), lambda: "127.0.0.1")
         task = asyncio.create_task(one.run())
         await until(lambda: one.sight().patroni is not None, "an answer of Patroni's")
         task.cancel()
