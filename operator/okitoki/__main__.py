@@ -20,7 +20,7 @@ from okitoki.kube.client import Client, connection
 from okitoki.kube.events import Recorder
 from okitoki.kube.lease import Leadership
 from okitoki.kube.pki import load_authority
-from okitoki.kube.resources import CUSTOM_RESOURCE_DEFINITION, TENANT, VOICE_REGION
+from okitoki.kube.resources import CUSTOM_RESOURCE_DEFINITION, TENANT, VOICE_REGION, condition_is_true
 from okitoki.logs import set_up_logging
 from okitoki.main import watch
 from okitoki.reconcile.index import Index
@@ -116,9 +116,7 @@ async def _wait_for_crds(client: Client) -> None:
 
 
 async def _established(client: Client, name: str) -> bool:
-    found = await client.get(CUSTOM_RESOURCE_DEFINITION, name) or {}
-    conditions = (found.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+    return condition_is_true(await client.get(CUSTOM_RESOURCE_DEFINITION, name) or {}, "Established")
 
 
 async def _serve_health(health: _Health, port: int) -> web.AppRunner:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from okitoki.database.patroni_api import PatroniApi, PatroniError
 from okitoki.database.rebuild import Losses, LostMember
-from okitoki.database.spec import DATA_VOLUME, SCOPE
+from okitoki.database.spec import member_of
 from okitoki.database.state import DatabaseState
 from okitoki.kube.client import Client
-from okitoki.kube.resources import NODE, Manifest
+from okitoki.kube.resources import NODE, Manifest, condition, condition_is_true
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 """On a claim whose volume was made for the node of its first pod (WaitForFirstConsumer)."""
@@ -22,7 +21,7 @@ async def observe_losses(
 ) -> Losses:
     """Reads nodes only when a member with a volume is not in order, and asks the primary only when a node is lost."""
     well = {member.name for member in state.members if member.in_order}
-    doubtful = [claim for claim in claims if (member := member_of(claim)) and member not in well]
+    doubtful = [claim for claim in claims if (member := member_of(claim["metadata"]["name"])) and member not in well]
     if not doubtful or len(doubtful) == len(claims):
         return Losses()
     nodes = {node["metadata"]["name"]: node for node in await client.list(NODE)}
@@ -33,16 +32,14 @@ async def observe_losses(
     return Losses(tuple(lost), await _streaming(patroni, state), spare_nodes(nodes, claims))
 
 
-def member_of(claim: Manifest) -> str | None:
-    """The member whose claim it is."""
-    prefix = f"{DATA_VOLUME}-"
-    name: str = claim["metadata"]["name"]
-    return name[len(prefix) :] if name.startswith(f"{prefix}{SCOPE}-") else None
+def node_of(claim: Manifest) -> str:
+    """The node that a claim's volume is on; empty for one that is on no node's own disk."""
+    return str((claim["metadata"].get("annotations") or {}).get(SELECTED_NODE, ""))
 
 
 def lost_member(claim: Manifest, pods: Mapping[str, Manifest], nodes: Mapping[str, Manifest]) -> LostMember | None:
     """The claim's member, when its node is gone or not ready. One whose claim is on its way out is being made anew."""
-    name, node_name = member_of(claim), (claim["metadata"].get("annotations") or {}).get(SELECTED_NODE)
+    name, node_name = member_of(claim["metadata"]["name"]), node_of(claim)
     if name is None or not node_name or claim["metadata"].get("deletionTimestamp"):
         return None
     pod = pods.get(name)
@@ -56,30 +53,22 @@ def lost_member(claim: Manifest, pods: Mapping[str, Manifest], nodes: Mapping[st
 def _lost_since(node: Manifest | None, waiting: Manifest) -> datetime | None:
     """Since when a node is not ready; of one that is gone, since when what waits for it exists."""
     if node is None:
-        return _time(waiting["metadata"]["creationTimestamp"])
-    ready = _ready(node)
-    return None if ready.get("status") == "True" or not ready else _time(ready["lastTransitionTime"])
+        return datetime.fromisoformat(waiting["metadata"]["creationTimestamp"])
+    ready = condition(node, "Ready")
+    well = not ready or ready["status"] == "True"
+    return None if well else datetime.fromisoformat(ready["lastTransitionTime"])
 
 
 def spare_nodes(nodes: Mapping[str, Manifest], claims: Sequence[Manifest]) -> tuple[str, ...]:
     """Nodes that are ready, take pods, and have no member's volume."""
-    taken = {(claim["metadata"].get("annotations") or {}).get(SELECTED_NODE) for claim in claims}
+    taken = {node_of(claim) for claim in claims}
     return tuple(sorted(name for name, node in nodes.items() if name not in taken and _takes_pods(node)))
 
 
 def _takes_pods(node: Manifest) -> bool:
     spec = node.get("spec") or {}
     tainted = any(taint["effect"] in ("NoSchedule", "NoExecute") for taint in spec.get("taints") or [])
-    return _ready(node).get("status") == "True" and not spec.get("unschedulable") and not tainted
-
-
-def _ready(node: Manifest) -> Mapping[str, Any]:
-    conditions = (node.get("status") or {}).get("conditions") or []
-    return next((one for one in conditions if one["type"] == "Ready"), {})
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+    return condition_is_true(node, "Ready") and not spec.get("unschedulable") and not tainted
 
 
 async def _streaming(patroni: PatroniApi, state: DatabaseState) -> frozenset[str] | None:

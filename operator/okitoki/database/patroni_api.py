@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,26 +23,28 @@ class PatroniApi:
 
     async def streaming(self, address: str) -> frozenset[str]:
         """Names of the standbys that are connected to the primary at `address`; raises `PatroniError`."""
-        url = f"http://{address}:{names.PATRONI_PORT}/patroni"
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, connect=3.0)
+        answer = await self._call("GET", address, "/patroni")
         try:
-            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
-                found = await response.json(content_type=None)
-                return frozenset(str(one["application_name"]) for one in found.get("replication") or [])
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return frozenset(str(one["application_name"]) for one in json.loads(answer).get("replication") or [])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PatroniError(f"GET /patroni: {type(error).__name__}: {error}") from error
 
     async def configure(self, address: str, password: str, changes: Mapping[str, Any]) -> None:
         """Merge `changes` into the dynamic configuration; raises `PatroniError`."""
-        url = f"http://{address}:{names.PATRONI_PORT}/config"
         headers = {"Authorization": aiohttp.encode_basic_auth(USERNAME, password)}
+        await self._call("PATCH", address, "/config", json=dict(changes), headers=headers)
+
+    async def _call(self, method: str, address: str, path: str, **arguments: Any) -> str:
+        url = f"http://{address}:{names.PATRONI_PORT}{path}"
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS, connect=3.0)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.patch(url, json=dict(changes), headers=headers) as response,
+                session.request(method, url, **arguments) as response,
             ):
+                text = await response.text()
                 if response.status >= 400:
-                    raise PatroniError(f"PATCH /config: {response.status} {(await response.text())[:200]}")
+                    raise PatroniError(f"{method} {path}: {response.status} {text[:200]}")
+                return text
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise PatroniError(f"PATCH /config: {type(error).__name__}: {error}") from error
+            raise PatroniError(f"{method} {path}: {type(error).__name__}: {error}") from error

@@ -16,6 +16,16 @@ DATA_VOLUME = "data"
 UID = 999
 
 
+def claim_of(member: str) -> str:
+    """The claim of a member's volume, as the StatefulSet names it."""
+    return f"{DATA_VOLUME}-{member}"
+
+
+def member_of(claim: str) -> str | None:
+    """The member whose volume a claim is for; None for a claim of anything else."""
+    return claim.removeprefix(f"{DATA_VOLUME}-") if claim.startswith(claim_of(f"{SCOPE}-")) else None
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseCluster:
     """One cluster: where it lives and what it is made of."""

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from okitoki.database.spec import ROLE_LABEL, SCOPE
-from okitoki.kube.resources import Manifest
+from okitoki.kube.resources import Manifest, condition, condition_is_true
 
 SYNC_CONFIG_MAP = f"{SCOPE}-sync"
-LEADER_CONFIG_MAP = f"{SCOPE}-leader"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +78,7 @@ def _member(pod: Mapping[str, Any]) -> Member:
 
 def pod_ready(pod: Mapping[str, Any]) -> bool:
     """Whether a pod is ready and not on its way out."""
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    return ready and not pod["metadata"].get("deletionTimestamp")
+    return condition_is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")
 
 
 def pod_problem(pod: Mapping[str, Any]) -> str:
@@ -89,9 +86,9 @@ def pod_problem(pod: Mapping[str, Any]) -> str:
     status = pod.get("status") or {}
     if pod["metadata"].get("deletionTimestamp"):
         return "terminating"
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return f"not scheduled: {condition.get('message', '')}"
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return f"not scheduled: {scheduled.get('message', '')}"
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):

@@ -79,8 +79,8 @@ def _container(cluster: DatabaseCluster) -> dict[str, Any]:
             {"name": "patroni", "containerPort": names.PATRONI_PORT, "protocol": "TCP"},
         ],
         "lifecycle": HANDOVER,
-        "livenessProbe": _probe("/liveness", period=10, failures=6),
-        "readinessProbe": _probe("/readiness", period=3, failures=3),
+        "livenessProbe": _probe("/liveness", names.PATRONI_PORT, period=10, failures=6),
+        "readinessProbe": _probe("/readiness", names.PATRONI_PORT, period=3, failures=3),
         # Shares under load: what is starved looks dead, and a failover is work for all three members at once.
         "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
         "securityContext": restricted_container(),
@@ -110,12 +110,7 @@ def _agent(cluster: DatabaseCluster) -> dict[str, Any]:
         ],
         "ports": [{"name": "agent", "containerPort": names.DATABASE_AGENT_PORT, "protocol": "TCP"}],
         "lifecycle": HANDOVER,
-        "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": names.DATABASE_AGENT_PORT, "scheme": "HTTP"},
-            "periodSeconds": 10,
-            "failureThreshold": 3,
-            "timeoutSeconds": 5,
-        },
+        "livenessProbe": _probe("/healthz", names.DATABASE_AGENT_PORT, period=10, failures=3),
         # It must get the processor when a starved one looks like a dead primary.
         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "192Mi"}},
         "securityContext": restricted_container(),
@@ -151,9 +146,9 @@ def _from_secret(name: str, key: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": names.POSTGRES_CREDENTIALS, "key": key}}}
 
 
-def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+def _probe(path: str, port: int, *, period: int, failures: int) -> dict[str, Any]:
     return {
-        "httpGet": {"path": path, "port": names.PATRONI_PORT, "scheme": "HTTP"},
+        "httpGet": {"path": path, "port": port, "scheme": "HTTP"},
         "periodSeconds": period,
         "failureThreshold": failures,
         "timeoutSeconds": 5,

@@ -58,6 +58,17 @@ class ObjectKey:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
+def condition(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """What an object's status says under one type of condition; empty when it says nothing."""
+    found = (manifest.get("status") or {}).get("conditions") or []
+    return next((item for item in found if item["type"] == kind), {})
+
+
+def condition_is_true(manifest: Mapping[str, Any], kind: str) -> bool:
+    """Whether an object's status says that a condition is met."""
+    return bool(condition(manifest, kind).get("status") == "True")
+
+
 PLATFORM_GROUP = "platform.oki-toki.net"
 PLATFORM_VERSION = "v1alpha1"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from okitoki.api.tenant import Tenant, storage_size
 from okitoki.database.patroni_api import PatroniApi, PatroniError
-from okitoki.database.spec import DATA_VOLUME
+from okitoki.database.spec import claim_of
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
 from okitoki.kube.apply import Live
@@ -112,8 +112,8 @@ class TenantKind:
         member = action.data["member"]
         if (raw := ctx.index.tenants.get(resource.metadata.name)) is not None:
             await ctx.events.record(raw, "Warning", "MemberRebuilt", action.reason)
-        claim = f"{DATA_VOLUME}-{member}"
-        await ctx.client.delete(kinds.PERSISTENT_VOLUME_CLAIM, claim, namespace, uid=action.data["claim_uid"])
+        claim, uid = claim_of(member), action.data["claim_uid"]
+        await ctx.client.delete(kinds.PERSISTENT_VOLUME_CLAIM, claim, namespace, uid=uid)
         if action.data["pod_uid"] is not None:
             await ctx.client.delete(kinds.POD, member, namespace, uid=action.data["pod_uid"], grace_seconds=0)
 

@@ -10,7 +10,7 @@ from typing import Any
 from okitoki.api.tenant import Tenant
 from okitoki.database.losses import observe_losses
 from okitoki.database.patroni_api import PatroniApi
-from okitoki.database.spec import DATA_VOLUME
+from okitoki.database.spec import member_of
 from okitoki.database.state import SYNC_CONFIG_MAP, database_state, pod_problem, pod_ready
 from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
@@ -141,7 +141,7 @@ async def _volumes(ctx: Context, live: Live, namespace: str, claims: list[Manife
     sizes = {
         claim["metadata"]["name"]: int(parse_quantity(claim["spec"]["resources"]["requests"]["storage"]))
         for claim in claims
-        if claim["metadata"]["name"].startswith(f"{DATA_VOLUME}-{names.POSTGRES}-")
+        if member_of(claim["metadata"]["name"])
     }
     return Volumes(size, sizes, expandable)
 

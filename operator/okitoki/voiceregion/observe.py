@@ -11,7 +11,7 @@ from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
 from okitoki.kube.ownership import namespace_state
 from okitoki.kube.pki import KeyPair, decode
-from okitoki.kube.resources import NAMESPACE, NODE, POD, Manifest, ObjectKey
+from okitoki.kube.resources import NAMESPACE, NODE, POD, Manifest, ObjectKey, condition_is_true
 from okitoki.reconcile.index import by_age
 from okitoki.reconcile.kind import Context
 from okitoki.voiceregion.allocation import choose_slot
@@ -99,7 +99,7 @@ def node_facts(node: Manifest, selector: Mapping[str, str]) -> NodeFacts:
         addresses=tuple(item["address"] for item in status.get("addresses") or [] if item["type"] != "Hostname"),
         pod_ranges=tuple(block for block in spec.get("podCIDRs") or [] if ":" not in block),
         matches=labels.matches(node["metadata"].get("labels") or {}, selector) and not spec.get("unschedulable"),
-        ready=_condition(status, "Ready"),
+        ready=condition_is_true(node, "Ready"),
     )
 
 
@@ -122,7 +122,7 @@ def edge_pod(pod: Manifest) -> EdgePod:
         uid=metadata["uid"],
         node=str((pod.get("spec") or {}).get("nodeName") or ""),
         revision=str((metadata.get("labels") or {}).get(CURRENT_REVISION, "")),
-        ready=_condition(status, "Ready"),
+        ready=condition_is_true(pod, "Ready"),
         terminating=bool(metadata.get("deletionTimestamp")),
         problem=_problem(status),
         holds=tuple(name for name in ADDRESSES if isinstance(holds, list) and name in holds),
@@ -146,10 +146,6 @@ def _times(document: Any) -> dict[str, float]:
     if not isinstance(document, dict):
         return {}
     return {name: float(at) for name, at in document.items() if name in ADDRESSES and isinstance(at, int | float)}
-
-
-def _condition(status: Mapping[str, Any], kind: str) -> bool:
-    return any(item["type"] == kind and item["status"] == "True" for item in status.get("conditions") or [])
 
 
 def _problem(status: Mapping[str, Any]) -> str:
