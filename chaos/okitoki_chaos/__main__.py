@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from okitoki_chaos import plan as plans
-from okitoki_chaos.cluster import ChaosError, require_local
-from okitoki_chaos.driver import KindDriver, NotPossible
+from okitoki_chaos.cluster import ChaosError
+from okitoki_chaos.driver import NotPossible
 from okitoki_chaos.experiments import load
 from okitoki_chaos.faults import FAULTS
 from okitoki_chaos.journal import Journal, heal
-from okitoki_chaos.session import Session, Settings
-from okitoki_chaos.shell import ShellCluster
+from okitoki_chaos.session import Session, Settings, driver_of, open_session
 from okitoki_chaos.watchdog import watch
 
 _begun = time.monotonic()
@@ -47,22 +46,12 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def driver_of(folder: Path) -> KindDriver:
-    """The session's cluster; refuses any that is not the kind cluster of that name."""
-    settings = Settings.read(folder)
-    cluster = ShellCluster(f"kind-{settings.cluster}")
-    return KindDriver(cluster)
-
-
 def drill(folder: Path, hours: float | None, dry: bool) -> int:
     """0 when every item was run, 1 when one left the platform broken or could not be undone."""
     from okitoki_chaos.runner import Runner
 
-    driver = driver_of(folder)
-    settings = Settings.read(folder)
-    require_local(driver.cluster, settings.cluster)
     items = [plans.Item(**one) for one in json.loads((folder / "items.json").read_text(encoding="utf-8"))]
-    session = Session(settings, folder, driver, say)
+    session = open_session(folder, say)
     if dry:
         return show(session, items)
     until = None if hours is None else time.monotonic() + hours * 3600
@@ -89,13 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command == "drill":
             return drill(chosen.folder, chosen.hours, chosen.dry_run)
         if chosen.command == "watchdog":
-            return watch(driver_of(chosen.folder), chosen.folder / "journal.jsonl", say)
+            return watch(driver_of(Settings.read(chosen.folder)), chosen.folder / "journal.jsonl", say)
         if chosen.command == "self-check":
             from okitoki_chaos.dishonest import write_self_check
 
             return write_self_check(chosen.folder / "self-check.json")
         if chosen.command == "heal":
-            done = heal(driver_of(chosen.folder), Journal(chosen.folder / "journal.jsonl"), "a person")
+            done = heal(driver_of(Settings.read(chosen.folder)), Journal(chosen.folder / "journal.jsonl"), "a person")
             print("\n".join(done) or "nothing is open")
             return 0
     except ChaosError as error:

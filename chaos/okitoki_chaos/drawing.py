@@ -92,7 +92,7 @@ def _curve(canvas: Canvas, scene: Mapping[str, Any], name: str, counts: Sequence
 
 def _finish(canvas: Canvas, scene: Mapping[str, Any]) -> str:
     height = canvas.top + 22
-    injected = next((at for at, event in scene["marks"] if event == "injecting"), scene["begin"])
+    injected = _injected(scene)
     later = [(at, event) for at, event in scene["marks"] if at >= injected]
     for at, event in scene["marks"]:
         x = canvas.x(at)
@@ -108,9 +108,14 @@ def _finish(canvas: Canvas, scene: Mapping[str, Any]) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {height:.0f}" width="100%" role="img">{body}</svg>'
 
 
+def _injected(scene: Mapping[str, Any]) -> float:
+    """When the fault was injected; the beginning of the drawing when that is not in it."""
+    return float(next((at for at, event in scene["marks"] if event == "injecting"), scene["begin"]))
+
+
 def _axis(canvas: Canvas, scene: Mapping[str, Any]) -> list[str]:
     """Seconds from the injection (or from the beginning of the drawing)."""
-    zero = next((at for at, event in scene["marks"] if event == "injecting"), scene["begin"])
+    zero = _injected(scene)
     length = scene["end"] - scene["begin"]
     step = next(one for one in (1, 2, 5, 10, 30, 60, 120, 300, 600, 3600) if length / one <= 20 or one == 3600)
     first = -int((zero - scene["begin"]) // step) * step

@@ -52,17 +52,20 @@ class KindDriver:
         if verb in {"pause", "unpause", "kill"}:
             return self.cluster.docker(verb, *step.where)
         if verb == "state":
-            return self.cluster.docker("inspect", "--format", "{{.State.Status}}", *step.where)
+            return self._state(*step.where)
         if verb == "start":
             return self._start(step.where[0], *rest)
         raise ValueError(f"unknown verb for a machine: {verb}")
+
+    def _state(self, *nodes: str) -> str:
+        return self.cluster.docker("inspect", "--format", "{{.State.Status}}", *nodes)
 
     def _start(self, node: str, network: str, address: str) -> str:
         """Start a node that was killed, under the address that it had: Docker would give it any other.
 
         One that runs is left alone: to take its network away would be a fault of its own.
         """
-        if self.cluster.docker("inspect", "--format", "{{.State.Status}}", node).strip() == "running":
+        if self._state(node).strip() == "running":
             return "running already"
         self.cluster.docker("network", "disconnect", "--force", network, node)
         self.cluster.docker("network", "connect", "--ip", address, network, node)

@@ -6,16 +6,15 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from okitoki_chaos.cluster import ChaosError
 from okitoki_chaos.driver import Driver, attempt, verify
+from okitoki_chaos.load import read_lines
 from okitoki_chaos.steps import Plan, plan_of
-from okitoki_chaos.timeline import Timeline
 
 HEAL_ROUNDS = 3
 
@@ -56,9 +55,7 @@ class Journal:
 
     def lines(self) -> list[dict[str, Any]]:
         """What is complete; a last line cut short announced something that was then never done."""
-        if not self.path.exists():
-            return []
-        return [json.loads(line) for line in self.path.read_bytes().split(b"\n")[:-1]]
+        return read_lines(self.path)
 
     def open(self) -> list[Open]:
         """What is to be undone, the latest first."""
@@ -107,30 +104,3 @@ def heal(driver: Driver, journal: Journal, by: str, due: Callable[[Open], bool] 
     if troubles:
         raise ChaosError("; ".join(troubles))
     return done
-
-
-@contextmanager
-def injected(
-    driver: Driver, journal: Journal, timeline: Timeline, plan: Plan, limit: float
-) -> Iterator[tuple[str, float, list[str]]]:
-    """A fault for the time of a block: announced, injected, proved; undone on every way out.
-
-    Yields its id, the time of the injection (epoch seconds) and the proofs.
-    """
-    identity = journal.announce(plan, limit)
-    try:
-        yield identity, *inject(driver, timeline, plan)
-    finally:
-        if journal.closed_by(identity) is None:
-            undo(driver, plan)
-            journal.close(identity, "runner")
-
-
-def inject(driver: Driver, timeline: Timeline, plan: Plan) -> tuple[float, list[str]]:
-    """Do the steps and prove that they bit; returns the time (epoch seconds) just before, and the proofs."""
-    at = float(timeline.note("injecting", fault=plan.fault, target=plan.target)["at"])
-    for step in plan.inject:
-        driver.run(step)
-    proofs = [verify(driver, check) for check in plan.bit]
-    timeline.note("bit", fault=plan.fault, target=plan.target, proofs=[proof[-200:] for proof in proofs])
-    return at, proofs

@@ -127,7 +127,6 @@ class Runner:
             "ended": session.timeline.now(),
             "outcome": what,
             "error": why,
-            "healedBy": outcome["healedBy"],
         }
         session.timeline.note("concluded", name=item.name, outcome=what, why=why)
         self._keep(item, result, journal)

@@ -228,6 +228,19 @@ def unready(objects: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def driver_of(settings: Settings) -> KindDriver:
+    """The session's cluster. What undoes faults asks no API server whose cluster that is: it may be paused."""
+    return KindDriver(ShellCluster(f"kind-{settings.cluster}"))
+
+
+def open_session(folder: Path, say: Callable[[str], None]) -> Session:
+    """The session of a folder; refuses any cluster but the kind cluster of its name."""
+    settings = Settings.read(folder)
+    driver = driver_of(settings)
+    require_local(driver.cluster, settings.cluster)
+    return Session(settings, folder, driver, say)
+
+
 _current: list[Session] = []
 
 
@@ -239,9 +252,5 @@ def use(session: Session) -> None:
 def current() -> Session:
     """The process's session; for a plain `chaos run`, one made from OKITOKI_DRILL (a session's folder)."""
     if not _current:
-        folder = Path(os.environ.get("OKITOKI_DRILL", "."))
-        settings = Settings.read(folder)
-        cluster = ShellCluster(f"kind-{settings.cluster}")
-        require_local(cluster, settings.cluster)
-        use(Session(settings, folder, KindDriver(cluster)))
+        use(open_session(Path(os.environ.get("OKITOKI_DRILL", ".")), print))
     return _current[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,11 +19,6 @@ class ShellCluster:
 
     def __init__(self, context: str) -> None:
         self.context = context
-
-    @classmethod
-    def of_environment(cls) -> ShellCluster:
-        """The kind cluster OKITOKI_CLUSTER (default okitoki)."""
-        return cls(f"kind-{os.environ.get('OKITOKI_CLUSTER', 'okitoki')}")
 
     def kubectl(self, *arguments: str) -> str:
         """Its output; a silent API server is an error after some seconds. Raises ChaosError."""

@@ -21,7 +21,7 @@ ADDRESSES = ("sip", "https", "media-1", "media-2")
 
 def leader_name(cluster: Cluster, namespace: str) -> str:
     """Patroni's word on which member leads."""
-    found = json.loads(cluster.kubectl("get", "configmap", "postgres-leader", "-n", namespace, "-o", "json"))
+    found = json.loads(cluster.kubectl("get", "configmap", LEADER, "-n", namespace, "-o", "json"))
     return str(found["metadata"].get("annotations", {}).get("leader", ""))
 
 

@@ -9,19 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from okitoki_chaos.cluster import ChaosError, Cluster, Pod, pods
-from okitoki_chaos.driver import Driver, NotPossible
-from okitoki_chaos.whole import APP, EDGE, HOLDS_SIP, POSTGRES, holder_of_sip, holders, primary
+from okitoki_chaos.driver import Driver
+from okitoki_chaos.whole import APP, EDGE, HOLDS_SIP, PART_OF, POSTGRES, holder_of_sip, holders, primary
 
 SYSTEM_NAMESPACE = "okitoki-system"
 OPERATOR = "app.kubernetes.io/name=operator"
 OPERATOR_LEASE = "okitoki-operator"
 RESOURCES = "voiceregions.platform.oki-toki.net,tenants.platform.oki-toki.net"
-PART_OF = "app.kubernetes.io/part-of=okitoki"
 
 
 @dataclass(frozen=True)
 class Target:
-    """One or more servers. `selector` and `namespace` say whose others must be well before one is touched."""
+    """One or more servers, or machines."""
 
     name: str
     pods: tuple[Pod, ...] = ()
@@ -157,8 +156,3 @@ class World:
         lease = json.loads(self.cluster.kubectl("get", "lease", OPERATOR_LEASE, "-n", SYSTEM_NAMESPACE, "-o", "json"))
         holder = str(lease["spec"].get("holderIdentity") or "")
         return Target(expression, (self._pick([pod for pod in found if holder.startswith(pod.name)], expression),))
-
-    def require(self, possible: bool, why: str) -> None:
-        """Raise NotPossible unless it is possible."""
-        if not possible:
-            raise NotPossible(f"not possible with the driver {self.driver.name}: {why}")

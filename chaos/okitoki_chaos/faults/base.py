@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from okitoki_chaos import scripts
-from okitoki_chaos.cluster import ChaosError, Pod
+from okitoki_chaos.cluster import ChaosError, Cluster, Pod
 from okitoki_chaos.steps import Check, Plan, Step
 from okitoki_chaos.world import Target, World
 
@@ -64,19 +64,27 @@ def processes(world: World, pod: Pod, names: Sequence[str], pattern: str) -> lis
     return found
 
 
+def sandbox_pids(cluster: Cluster, pod: Pod) -> list[int]:
+    """The first processes, on the node, of the pod's sandboxes; 0 of one that has ended."""
+    listed = cluster.on_node(pod.node, "crictl", "pods", "-q", "--label", f"io.kubernetes.pod.uid={pod.uid}")
+    return [_pid(cluster, pod, "inspectp", sandbox) for sandbox in listed.split()]
+
+
+def container_pid(cluster: Cluster, pod: Pod, identity: str) -> int:
+    """The first process, on the node, of a container; 0 when it has ended."""
+    return _pid(cluster, pod, "inspect", identity)
+
+
+def _pid(cluster: Cluster, pod: Pod, command: str, identity: str) -> int:
+    return int(json.loads(cluster.on_node(pod.node, "crictl", command, "-o", "json", identity))["info"]["pid"])
+
+
 def first_process(world: World, pod: Pod) -> int:
     """The pid, on its node, of the pod's sandbox: its network namespace is the pod's."""
-    listed = world.cluster.on_node(pod.node, "crictl", "pods", "-q", "--label", f"io.kubernetes.pod.uid={pod.uid}")
-    for sandbox in listed.split():
-        pid = int(inspected(world, pod.node, "inspectp", sandbox)["info"]["pid"])
-        if pid > 1:
-            return pid
-    raise ChaosError(f"{pod.title} has no sandbox on {pod.node}")
-
-
-def inspected(world: World, node: str, command: str, identity: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(world.cluster.on_node(node, "crictl", command, "-o", "json", identity))
-    return found
+    living = [pid for pid in sandbox_pids(world.cluster, pod) if pid > 1]
+    if not living:
+        raise ChaosError(f"{pod.title} has no sandbox on {pod.node}")
+    return living[0]
 
 
 def gone(node: str, marks: Sequence[str]) -> Check:

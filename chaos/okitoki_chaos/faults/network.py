@@ -17,7 +17,6 @@ from okitoki_chaos.world import Target, World
 
 TABLE = "okitoki-drill"
 IN, OUT = "in", "out"
-API_PORT = 6443
 DEVICE = "eth0"
 
 # Early enough that nothing else has answered, and before addresses are translated.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from okitoki_chaos.cluster import ChaosError
 from okitoki_chaos.faults.base import Fault, Parameters
 from okitoki_chaos.steps import Check, Plan, Step
+from okitoki_chaos.whole import PART_OF
 from okitoki_chaos.world import Target, World
 
 READY = r"jsonpath={range .items[*]}{.status.conditions[?(@.type=='Ready')].status} {end}"
@@ -74,7 +75,7 @@ def plan_drain(world: World, target: Target, parameters: Parameters) -> Plan:
     seconds = int(parameters.get("seconds", 180))
     drain = ("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={seconds}s")
     look = Step("kubectl", ("get", "node", node, "-o", "jsonpath={.spec.unschedulable}"))
-    left = ("get", "pods", "-A", "-l", "app.kubernetes.io/part-of=okitoki", "--field-selector",
+    left = ("get", "pods", "-A", "-l", PART_OF, "--field-selector",
             f"spec.nodeName={node}", "-o", "name")  # fmt: skip
     return Plan(
         "node-drain",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -42,18 +41,11 @@ class Killed:
 def first_pids(cluster: Cluster, pod: Pod) -> tuple[int, ...]:
     """The first processes, on the node, of the pod's sandbox and containers. With each of them its pid namespace goes,
     and so does every other process of the pod."""
-    sandboxes = cluster.on_node(pod.node, "crictl", "pods", "-q", "--label", f"io.kubernetes.pod.uid={pod.uid}").split()
-    found = [int(_inspect(cluster, pod.node, "inspectp", sandbox)["info"]["pid"]) for sandbox in sandboxes]
-    found += [int(_inspect(cluster, pod.node, "inspect", one)["info"]["pid"]) for one in pod.containers]
+    found = base.sandbox_pids(cluster, pod) + [base.container_pid(cluster, pod, one) for one in pod.containers]
     living = tuple(pid for pid in found if pid > 1)
     if not living:
         raise ChaosError(f"{pod.title} has no process on {pod.node}: there is nothing to kill")
     return living
-
-
-def _inspect(cluster: Cluster, node: str, command: str, identity: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(cluster.on_node(node, "crictl", command, "-o", "json", identity))
-    return found
 
 
 def replaced_or_going(pod: Pod) -> Check:
@@ -158,7 +150,7 @@ def plan_container(world: World, target: Target, parameters: Parameters) -> Plan
     (identity, *more) = base.containers(pod, names)
     if more:
         raise ChaosError(f"{pod.title} has {len(more) + 1} containers: name the one to kill")
-    first = int(_inspect(world.cluster, pod.node, "inspect", identity)["info"]["pid"])
+    first = base.container_pid(world.cluster, pod, identity)
     marks = [one.mark for one in base.processes(world, pod, names, ".") if one.pid == first]
     if not marks:
         raise ChaosError(f"{pod.title}: the first process of {names} ended before it could be killed")

@@ -8,9 +8,8 @@ from unit.chaos.fakes import Platform, world_of
 
 from okitoki_chaos import faults
 from okitoki_chaos.cluster import ChaosError
-from okitoki_chaos.journal import Journal, heal, injected
+from okitoki_chaos.journal import Journal, heal
 from okitoki_chaos.steps import Plan
-from okitoki_chaos.timeline import Timeline
 from okitoki_chaos.watchdog import round_of
 
 
@@ -26,33 +25,6 @@ def journal(tmp_path: Path) -> Journal:
 
 def pause(platform: Platform) -> Plan:
     return faults.plan(world_of(platform), [{"fault": "node-pause", "target": "node-of:primary"}], "acme", "kyiv")
-
-
-def test_a_fault_is_on_the_disk_before_anything_is_done(platform: Platform, journal: Journal, tmp_path: Path) -> None:
-    seen: list[int] = []
-    platform.answer("docker pause", lambda: seen.append(len(journal.open())) or "!no")  # type: ignore[func-returns-value]
-    with (
-        pytest.raises(ChaosError, match="no"),
-        injected(world_of(platform).driver, journal, Timeline(tmp_path / "t"), pause(platform), 60),
-    ):
-        pass
-    assert seen == [1]
-    assert journal.open() == []
-
-
-def test_a_fault_is_undone_when_what_it_was_for_fails(platform: Platform, journal: Journal, tmp_path: Path) -> None:
-    states = []
-
-    def drill() -> None:
-        with injected(world_of(platform).driver, journal, Timeline(tmp_path / "t"), pause(platform), 60):
-            states.append(platform.states["node-a"])
-            raise RuntimeError("the drill itself broke")
-
-    with pytest.raises(RuntimeError, match="the drill itself"):
-        drill()
-    assert states == ["paused"]
-    assert platform.states["node-a"] == "running"
-    assert journal.open() == []
 
 
 def test_what_a_killed_drill_left_open_is_healed_by_the_next_one(platform: Platform, journal: Journal) -> None:

@@ -19,6 +19,7 @@ from okitoki_chaos.runner import DONE, FAILED, NOT_POSSIBLE, NOT_WHOLE, REFUSED,
 from okitoki_chaos.session import Session, Settings
 
 SETTINGS = Settings(run="drill-1", seed=1, tenants=["acme"], regions=["kyiv"])
+PAUSED = Item(0, "primary-node-paused", 1, "acme", 0.0, 1, {"hold": 0, "whole_within": 0})
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 
@@ -90,6 +91,33 @@ def test_a_fault_that_bit_and_was_undone_is_done(platform: Platform, tmp_path: P
     assert result["target"] == "node-of:primary (node-a)"
     assert platform.states["node-a"] == "running"
     assert "docker pause node-a" in platform.log
+
+
+def test_a_fault_is_on_the_disk_before_anything_is_done(platform: Platform, tmp_path: Path) -> None:
+    session = Session(SETTINGS, tmp_path, KindDriver(platform), say=lambda words: None)
+    seen: list[int] = []
+    platform.answer("docker pause", lambda: seen.append(len(session.journal.open())) or "!no")  # type: ignore[func-returns-value]
+    result = Runner(session, tmp_path, lambda words: None, play).one(PAUSED)
+    assert result["outcome"] == FAILED
+    assert "no" in result["error"]
+    assert seen == [1]
+    assert session.journal.open() == []
+
+
+def test_a_fault_is_undone_when_the_drill_itself_breaks(platform: Platform, tmp_path: Path) -> None:
+    session = Session(SETTINGS, tmp_path, KindDriver(platform), say=lambda words: None)
+    states = []
+
+    def drill(document: Mapping[str, Any]) -> Mapping[str, Any]:
+        session.inject([{"fault": "node-pause", "target": "node-of:primary"}], "acme", "kyiv", 0)
+        states.append(platform.states["node-a"])
+        raise RuntimeError("the drill itself broke")
+
+    with pytest.raises(RuntimeError, match="the drill itself"):
+        Runner(session, tmp_path, lambda words: None, drill).go([PAUSED])
+    assert states == ["paused"]
+    assert platform.states["node-a"] == "running"
+    assert session.journal.open() == []
 
 
 def test_a_fault_that_did_not_bite_fails_its_drill(
