@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from okitoki_load import checker, recorder
 from okitoki_load.ledger import Operation
-from okitoki_phones.judge import COMPLETED, DROPPED, FAILED, CallVerdict
+from okitoki_load.report import call_outcomes
+from okitoki_phones.judge import DROPPED, FAILED, CallVerdict
 
 WAYS = {"toAgent": "to_agent", "toCaller": "to_caller"}
 
@@ -102,32 +102,17 @@ def _span(operations: Sequence[Operation], facts: Facts) -> tuple[float, float]:
 
 
 def write_failures(name: str, found: Mapping[str, Any]) -> list[str]:
-    words = {
-        "lost": "acknowledged writes were lost",
-        "phantom": "records are stored that were never written or were refused",
-        "duplicates": "writes were stored twice",
-        "altered": "records were altered",
-        "inversions": "records are listed out of order",
-        "out_of_order": "writes were stored before one that was acknowledged before they began",
-    }
-    failures = [f"{name}: {len(found[key])} {text}" for key, text in words.items() if found[key]]
+    failures = [f"{name}: {len(found[key])} {text}" for key, text in checker.WRONG.items() if found[key]]
     if found["state"] == checker.UNDECIDED:
         failures.append(f"{name}: no write was ever acknowledged")
     return failures
 
 
 def call_report(facts: Facts) -> dict[str, Any]:
-    outcomes = Counter(call.outcome for call in facts.calls)
     return {
-        "attempted": len(facts.calls),
-        "setUp": sum(call.established for call in facts.calls),
-        "completed": outcomes[COMPLETED],
-        "failed": outcomes[FAILED],
-        "failedWith": dict(Counter(call.reason for call in facts.calls if call.outcome == FAILED)),
-        "dropped": outcomes[DROPPED],
+        **call_outcomes(facts.calls),
         "spanningAllFaults": sum(_spans(call, facts.faults) for call in facts.calls),
         "audio": {name: way_report(facts.calls, attribute) for name, attribute in WAYS.items()},
-        "problems": [{"callId": call.call_id, "problems": call.problems} for call in facts.calls if call.problems],
     }
 
 

@@ -18,6 +18,17 @@ from okitoki_load.ledger import FAIL, OK, UNKNOWN, Operation
 VALID, INVALID, UNDECIDED = "valid", "invalid", "undecided"
 
 
+# What is wrong with writes, by the verdict's field that lists them.
+WRONG = {
+    "lost": "acknowledged writes were lost",
+    "phantom": "records are stored that were never written or were refused",
+    "duplicates": "writes were stored twice",
+    "altered": "records were altered",
+    "inversions": "records are listed out of order",
+    "out_of_order": "writes were stored before one that was acknowledged before they began",
+}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the check found; ids are those of the operations."""

@@ -68,16 +68,11 @@ def report(evidence: Evidence) -> dict[str, Any]:
 
 def write_failures(verdict: checker.Verdict, *, whole: bool) -> list[str]:
     """Without all ledgers nobody can say what was never attempted; everything else stands."""
-    words = {
-        "lost": "acknowledged writes were lost",
-        "duplicates": "writes were stored twice",
-        "altered": "records were altered",
-        "inversions": "records are listed out of order",
-        "out_of_order": "writes were stored before one that was acknowledged before they began",
-    }
-    if whole:
-        words["phantom"] = "records are stored that were never written or were refused"
-    return [f"{len(found)} {text}" for name, text in words.items() if (found := getattr(verdict, name))]
+    return [
+        f"{len(found)} {text}"
+        for name, text in checker.WRONG.items()
+        if (found := getattr(verdict, name)) and (whole or name != "phantom")
+    ]
 
 
 def gaps(evidence: Evidence) -> list[dict[str, Any]]:
@@ -124,21 +119,28 @@ def requests(notes: Iterable[Note]) -> list[dict[str, Any]]:
 def call_figures(calls: Sequence[CallVerdict], operations: Sequence[Operation]) -> dict[str, Any]:
     """Calls attempted, set up, dropped, and the longest gap in their audio each way."""
     meant = [operation for operation in operations if operation.kind == CALL]
-    by_outcome = Counter(call.outcome for call in calls)
     ways = {"toAgent": [call.to_agent for call in calls], "toCaller": [call.to_caller for call in calls]}
     return {
         "intended": len(meant),
+        **call_outcomes(calls),
+        "setUpSeconds": latencies(meant),
+        "longestAudioGapMs": {
+            name: max((way.longest_gap_ms or 0.0 for way in found if way is not None), default=None)
+            for name, found in ways.items()
+        },
+    }
+
+
+def call_outcomes(calls: Sequence[CallVerdict]) -> dict[str, Any]:
+    """How many calls came to what, and what was odd about any."""
+    by_outcome = Counter(call.outcome for call in calls)
+    return {
         "attempted": len(calls),
         "setUp": sum(call.established for call in calls),
         "completed": by_outcome[COMPLETED],
         "failed": by_outcome[FAILED],
         "failedWith": dict(Counter(call.reason for call in calls if call.outcome == FAILED)),
         "dropped": by_outcome[DROPPED],
-        "setUpSeconds": latencies(meant),
-        "longestAudioGapMs": {
-            name: max((way.longest_gap_ms or 0.0 for way in found if way is not None), default=None)
-            for name, found in ways.items()
-        },
         "problems": [{"callId": call.call_id, "problems": call.problems} for call in calls if call.problems],
     }
 

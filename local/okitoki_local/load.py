@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from okitoki_local.demo import layout, platform
-from okitoki_local.demo.containers import WORK
+from okitoki_local.demo.containers import WORK, confined
 from okitoki_local.demo.layout import Addresses, TenantPlan
 from okitoki_local.demo.stage import placed
 from okitoki_local.environment import PACKAGE_ROOT, Environment
@@ -106,13 +105,11 @@ def _provision(
 
 
 def _container(env: Environment, image: str, folder: Path, address: str, command: Sequence[str]) -> int:
-    user = f"{os.getuid()}:{os.getgid()}"  # so that the results belong to whoever runs it
     docker = shutil.which("docker") or "docker"
     done = env.run(
         [
-            *(docker, "run", "--rm", "--name", "okitoki-load", "--user", user),
-            *("--network", env.docker_network, "--ip", address, "--cap-drop", "ALL", "--read-only"),
-            *("--tmpfs", "/tmp", "--volume", f"{folder}:{WORK}", image, *command),  # noqa: S108
+            *(docker, "run", "--rm", "--name", "okitoki-load", *confined(env, folder, address)),
+            *("--tmpfs", "/tmp", image, *command),  # noqa: S108
         ],
         inside=False, check=False, capture=False,
     )  # fmt: skip

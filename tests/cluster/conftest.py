@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from okitoki_chaos.cluster import require_local
-from okitoki_local.demo import layout, platform, run, waiting
+from okitoki_local.demo import layout, platform, stage, waiting
 from okitoki_local.environment import Environment
 
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -74,7 +74,7 @@ class Installed:
 @pytest.fixture(scope="session")
 def installed(env: Environment, operator: None) -> Iterator[Installed]:
     """Applied once for all tests, removed at the end whatever happened."""
-    objects = run.apply_manifests(env, MANIFESTS)
+    objects = stage.apply_manifests(env, MANIFESTS)
     watcher = waiting.Watcher(env.kubectl, [waiting.title(obj) for obj in objects])
     try:
         watcher.wait(READY_SECONDS)

@@ -6,6 +6,7 @@ import json
 
 from cluster.conftest import Installed, remove
 from okitoki_chaos.cluster import pods
+from okitoki_chaos.whole import EDGE
 from okitoki_local.demo import platform
 from okitoki_local.environment import Environment
 
@@ -24,10 +25,10 @@ def untouched_node(env: Environment) -> str:
 def test_deletion_leaves_no_namespace_address_rule_or_sysctl(
     env: Environment, cluster: platform.KindCluster, installed: Installed
 ) -> None:
-    nodes = sorted({pod.node for pod in pods(cluster, installed.region_namespace, platform.EDGE)})
+    nodes = sorted({pod.node for pod in pods(cluster, installed.region_namespace, EDGE)})
     assert len(nodes) == 2
     # One edge pod dies without a chance to clean up after itself.
-    victim = pods(cluster, installed.region_namespace, platform.EDGE)[0]
+    victim = pods(cluster, installed.region_namespace, EDGE)[0]
     cluster.kubectl("delete", "pod", "-n", victim.namespace, victim.name, "--force", "--grace-period=0")
     remove(env, installed.objects)
 

@@ -17,6 +17,18 @@ WORK = "/work"
 STOP_SECONDS = 90
 
 
+def confined(env: Environment, folder: Path, address: str = "") -> list[str]:
+    """`docker run` flags of a container that may only talk, and has one folder, mounted at /work.
+
+    It runs as whoever runs this, so that the results are theirs.
+    """
+    return [
+        *("--network", env.docker_network, *(("--ip", address) if address else ())),
+        *("--cap-drop", "ALL", "--read-only", "--volume", f"{folder}:{WORK}"),
+        *("--user", f"{os.getuid()}:{os.getgid()}"),
+    ]
+
+
 class Containers:
     """The demo's containers. Each has one folder of the run, mounted at /work, for what it reads and writes."""
 
@@ -34,11 +46,9 @@ class Containers:
         return found
 
     def _arguments(self, name: str, address: str, folder: Path, command: Sequence[str]) -> list[str]:
-        user = f"{os.getuid()}:{os.getgid()}"  # so that the results belong to whoever runs the demo
         return [
-            *("--name", f"okitoki-demo-{name}", "--label", f"{LABEL}={name}", "--user", user),
-            *("--network", self._env.docker_network, "--ip", address),
-            *("--cap-drop", "ALL", "--read-only", "--volume", f"{folder}:{WORK}"),
+            *("--name", f"okitoki-demo-{name}", "--label", f"{LABEL}={name}"),
+            *confined(self._env, folder, address),
             *(self._image, "python", "-m", *command),
         ]
 

@@ -13,20 +13,17 @@ from typing import Any
 from okitoki_chaos import verdict
 from okitoki_chaos.cluster import ChaosError, require_local
 from okitoki_chaos.timeline import Timeline
-from okitoki_local.demo import layout, platform, table, waiting
+from okitoki_local.demo import layout, platform, table
 from okitoki_local.demo.containers import Containers
 from okitoki_local.demo.layout import Addresses, TenantPlan
 from okitoki_local.demo.scenario import Scenario
 from okitoki_local.demo.stage import Stage
-from okitoki_local.demo.stage import apply_manifests as apply_manifests
-from okitoki_local.demo.stage import placed as placed
 from okitoki_local.demo.traffic import Traffic
 from okitoki_local.environment import Environment
 from okitoki_local.progress import say, step
 from okitoki_local.system import LocalClusterError, locked
 from okitoki_phones.records import write_whole
 
-READY_SECONDS = 900.0
 RUNS_KEPT = 5
 
 
@@ -92,11 +89,8 @@ class Run(Stage):
         say(f"demo {self.name}, seed {self.seed}")
         objects, addresses = self.install(self._options.manifests, as_it_is=self._options.traffic_only)
         tenants = layout.tenants_of(objects)
-        watcher = waiting.Watcher(self._cluster.kubectl, [waiting.title(obj) for obj in objects])
-        with step("waiting until the region and the tenants are Ready"):
-            watcher.wait(READY_SECONDS)
-        traffic = Traffic(self.containers, self.folder, tenants)
-        self.start(traffic, addresses, tenants)
+        watcher = self.wait_ready(objects)
+        traffic = self.start(addresses, tenants)
         scenario = Scenario(self._cluster, objects, watcher, traffic, self._timeline, self.seed)
         with step("waiting until every server says that it is whole"):
             scenario.wait_whole()

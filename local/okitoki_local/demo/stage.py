@@ -14,7 +14,7 @@ from typing import Any
 
 from okitoki_chaos import verdict
 from okitoki_load import ledger
-from okitoki_local.demo import layout, platform
+from okitoki_local.demo import layout, platform, waiting
 from okitoki_local.demo.containers import WORK, Containers
 from okitoki_local.demo.layout import Addresses, TenantPlan
 from okitoki_local.demo.traffic import Traffic, agents_config, api_config, carrier_config, writer_config
@@ -24,6 +24,7 @@ from okitoki_local.system import LocalClusterError, wait_until
 from okitoki_phones.judge import CallVerdict, judge
 from okitoki_phones.records import read_lines
 
+READY_SECONDS = 900.0
 API_SECONDS = 120.0
 REGISTRATION_SECONDS = 120.0
 RECORDS_SECONDS = 90.0
@@ -74,8 +75,17 @@ class Stage:
                 platform.apply(self.env, objects)
         return objects, addresses
 
-    def start(self, traffic: Traffic, addresses: Addresses, tenants: Sequence[TenantPlan]) -> None:
+    def wait_ready(self, objects: Sequence[layout.Object]) -> waiting.Watcher:
+        """Until the region and the tenants are Ready; the watcher goes on telling when they are not."""
+        kubectl = platform.KindCluster(self.env).kubectl
+        watcher = waiting.Watcher(kubectl, [waiting.title(obj) for obj in objects])
+        with step("waiting until the region and the tenants are Ready"):
+            watcher.wait(READY_SECONDS)
+        return watcher
+
+    def start(self, addresses: Addresses, tenants: Sequence[TenantPlan]) -> Traffic:
         """Agents by the API, phones on, calls up, writers writing."""
+        traffic = Traffic(self.containers, self.folder, tenants)
         secrets = {}
         with step("making agents and queues through the tenants' API"):
             for tenant in tenants:
@@ -90,6 +100,7 @@ class Stage:
                 traffic.start_writer(addresses.writer(index), tenant, config, ca)
             traffic.start_carrier(addresses, carrier_config(addresses, tenants, self.seed))
             traffic.wait_long_calls()
+        return traffic
 
     def _api(
         self, traffic: Traffic, addresses: Addresses, tenant: TenantPlan, command: str, **more: Any

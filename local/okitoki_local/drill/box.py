@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from okitoki_local.demo.containers import LABEL, WORK
+from okitoki_local.demo.containers import LABEL, WORK, confined
 from okitoki_local.environment import Environment
 from okitoki_local.progress import say
 
@@ -44,12 +44,11 @@ class Box:
         """`docker run` arguments; the container's user is whoever runs the drill, in the socket's group."""
         group = os.stat(self._socket).st_gid if stat.S_ISSOCK(os.stat(self._socket).st_mode) else os.getgid()
         return [
-            *("--name", name, "--label", f"{LABEL}={name}", "--user", f"{os.getuid()}:{os.getgid()}"),
-            *("--group-add", str(group), "--network", self._env.docker_network),
-            *("--cap-drop", "ALL", "--read-only", "--tmpfs", "/tmp", "--env", "HOME=/tmp"),  # noqa: S108
+            *("--name", name, "--label", f"{LABEL}={name}", *confined(self._env, folder)),
+            *("--group-add", str(group), "--tmpfs", "/tmp", "--env", "HOME=/tmp"),  # noqa: S108
             *("--env", f"KUBECONFIG={KUBECONFIG}", "--env", f"DOCKER_HOST=unix://{SOCKET}"),
             *("--volume", f"{self._socket}:{SOCKET}", "--volume", f"{self._kubeconfig}:{KUBECONFIG}:ro"),
-            *("--volume", f"{folder}:{WORK}", self._image, *command),
+            *(self._image, *command),
         ]
 
     def run(self, folder: Path, *command: str) -> int:

@@ -14,7 +14,7 @@ from okitoki_chaos.judge import SessionFacts, fault_of, judge
 from okitoki_chaos.load import read_lines
 from okitoki_chaos.plan import Item
 from okitoki_load import ledger
-from okitoki_local.demo import layout, platform, waiting
+from okitoki_local.demo import layout, platform
 from okitoki_local.demo.containers import WORK
 from okitoki_local.demo.layout import Addresses, TenantPlan
 from okitoki_local.demo.stage import Stage
@@ -25,7 +25,6 @@ from okitoki_local.progress import say, step
 from okitoki_local.system import LocalClusterError
 from okitoki_phones.records import write_whole
 
-READY_SECONDS = 900.0
 JUDGED = "judged.json"
 
 
@@ -37,11 +36,8 @@ class Session(Stage):
         objects, addresses = self.install(manifests, as_it_is=as_it_is)
         consent(self.env, objects)
         tenants = layout.tenants_of(objects)
-        watcher = waiting.Watcher(self.env.kubectl, [waiting.title(obj) for obj in objects])
-        with step("waiting until the region and the tenants are Ready"):
-            watcher.wait(READY_SECONDS)
-        traffic = Traffic(self.containers, self.folder, tenants)
-        self.start(traffic, addresses, tenants)
+        self.wait_ready(objects)
+        traffic = self.start(addresses, tenants)
         self.describe(objects, tenants, traffic, items)
         well, troubles = self._drill(box, hours)
         with step("ending the traffic: hanging up, then phones and writers off"):
