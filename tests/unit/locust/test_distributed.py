@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from support.postgres import free_port
-from unit.load.doubles import KEY, Store, certificate
-from unit.locust.world import Locust
+from unit.load.doubles import Store
+from unit.locust.world import Locust, loaded_store
 
 from okitoki_load import ledger
 
@@ -34,13 +34,8 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    context, _ = certificate(tmp_path)
-    store = Store()
-    runner, port = await store.start(context)
-    locust = Locust(tmp_path, port=port, key=KEY)
-    yield World(store, locust)
-    await locust.close()
-    await runner.cleanup()
+    async with loaded_store(tmp_path) as (store, locust):
+        yield World(store, locust)
 
 
 async def test_the_ledgers_of_all_workers_are_judged_together(world: World) -> None:

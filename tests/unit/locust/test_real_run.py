@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 from support.callcentre_app import ADMIN_KEY
 from support.postgres import Server, eventually, free_port
-from unit.load.doubles import KEY, Store, certificate
-from unit.locust.world import Locust, running_app
+from unit.load.doubles import Store
+from unit.locust.world import Locust, loaded_store, running_app
 
 from okitoki_load import ledger
 
@@ -67,13 +67,8 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    context, _ = certificate(tmp_path)
-    store = Store()
-    runner, port = await store.start(context)
-    locust = Locust(tmp_path, port=port, key=KEY)
-    yield World(store, locust)
-    await locust.close()
-    await runner.cleanup()
+    async with loaded_store(tmp_path) as (store, locust):
+        yield World(store, locust)
 
 
 SHORT = ("-u", "2", "-r", "10", "-t", "6s", "--rate", "20")

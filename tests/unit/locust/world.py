@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from support.callcentre_app import ADMIN_KEY, EDGE_TOKEN, PLATFORM_TOKEN, members_of
 from support.postgres import PASSWORD, Server, free_port
-from unit.load.doubles import HOST, certificate
+from unit.load.doubles import HOST, KEY, Store, certificate
 
 LOADTESTS = Path(__file__).resolve().parents[3] / "loadtests"
 NUMBER = "+380441234567"
@@ -127,3 +127,17 @@ class Locust:
 
     def said(self) -> str:
         return self.output.read_text()
+
+
+@asynccontextmanager
+async def loaded_store(folder: Path) -> AsyncIterator[tuple[Store, Locust]]:
+    """A server that keeps what it is told to, and Locust to load it."""
+    context, _ = certificate(folder)
+    store = Store()
+    runner, port = await store.start(context)
+    locust = Locust(folder, port=port, key=KEY)
+    try:
+        yield store, locust
+    finally:
+        await locust.close()
+        await runner.cleanup()
