@@ -95,7 +95,7 @@ _REGION_COLUMNS = [
     *_READY_COLUMNS,
     _column("SIP", ".spec.addresses.sip", text="address of signalling"),
     _column("Holder", ".status.holders.sip", text="pod that holds the SIP address"),
-    _column("Redundant", _condition("Redundant"), text="whether a second node can take over at once"),
+    _column("Redundant", _condition("EdgeRedundant"), text="whether a second node can take over at once"),
     _column("Edge", ".status.members", text="ready edge pods, of those wanted"),
     _column("Tenants", ".status.tenants", "integer", text="tenants served"),
     _column("HTTPS", ".spec.addresses.https", wide=True, text="address of the API"),

@@ -67,6 +67,20 @@ def test_kamailio_does_not_empty_redis(tmp_path: Path) -> None:
     assert '"flush_on_reconnect"' not in render.kamailio(facts(tmp_path), 7)
 
 
+def test_a_frozen_redis_cannot_hold_a_worker_of_kamailio(tmp_path: Path) -> None:
+    """Seen on a cluster: beside a paused peer every worker waited for the answer to AUTH until the peer woke. ndb_redis
+    sends the password of a server's parameters on each new connection before it sets cmd_timeout."""
+    text = render.kamailio(facts(tmp_path), 7)
+    servers = re.findall(r'modparam\("ndb_redis", "server", "(.*)"\)', text)
+    assert len(servers) == 2
+    assert not any("pass=" in server for server in servers)
+    assert 'modparam("ndb_redis", "cmd_timeout", 100)' in text
+    for server in ("own", "peer"):
+        route = text[text.index(f"route[WRITE_{server.upper()}]") :].split("\n}\n")[0]
+        commands = re.findall(rf'redis_cmd\("{server}", "(\w+)', route)
+        assert commands == ["AUTH", "HSET", "AUTH", "HSET"]
+
+
 def test_keepalived_one_instance_for_each_address_with_its_service(tmp_path: Path) -> None:
     text = render.keepalived(facts(tmp_path), "eth0", PEER)
     instances = dict(re.findall(r"vrrp_instance (\S+) \{(.*?)\n\}", text, re.S))

@@ -28,13 +28,13 @@ class Case:
     """A service whose process is this test's word, on a clock of its own."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.ready, self.changes = 100.0, True, 0
+        self.now, self.ready, self.alone, self.changes = 100.0, True, False, 0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.paths, self.probe = Paths(run=folder), Answers()
         self.service = self.make()
 
     def make(self) -> Service:
-        return Service(self.paths, "kamailio", self.probe, 1.0, lambda: self.ready, self.changed)
+        return Service(self.paths, "kamailio", self.probe, 1.0, lambda: self.ready, lambda: self.alone, self.changed)
 
     def changed(self) -> None:
         self.changes += 1
@@ -82,6 +82,39 @@ def test_silence_is_a_fault_after_three_probes(case: Case) -> None:
     case.run(0.45)
     assert case.track == "1\n"
     assert case.service.health.state is State.FROZEN
+
+
+def test_an_address_that_nobody_else_could_take_stays_beside_a_slow_service(case: Case) -> None:
+    """Seen on a cluster: beside a paused peer the SIP address left a slow Kamailio every 1.5 s, for nobody."""
+    case.service._started()
+    case.run(2.0)
+    case.alone, case.probe.good = True, False
+    case.run(1.5)
+    assert (case.service.health.state, case.track) == (State.FROZEN, "0\n")
+    case.probe.good = True
+    case.run(0.3)
+    assert (case.service.health.state, case.track) == (State.STARTING, "0\n")
+
+
+def test_a_slow_service_gives_its_address_away_once_somebody_can_take_it(case: Case) -> None:
+    case.service._started()
+    case.run(2.0)
+    case.alone, case.probe.good = True, False
+    case.run(1.5)
+    case.alone = False
+    case.run(0.15)
+    assert case.track == "1\n"
+
+
+def test_a_death_is_a_fault_also_when_nobody_else_could_take_the_address(case: Case) -> None:
+    case.alone = True
+    case.service._started()
+    case.run(0.6)
+    assert case.track == "1\n"
+    case.run(2.0)
+    assert case.track == "0\n"
+    case.service._died()
+    assert case.track == "1\n"
 
 
 def test_a_service_that_is_not_ready_waits_with_its_address(case: Case) -> None:

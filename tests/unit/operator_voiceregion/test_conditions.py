@@ -1,8 +1,10 @@
+import re
 from typing import Any
 
 import pytest
 from unit.operator_voiceregion.support import NOW, node, observed, pair, pod, region
 
+from okitoki.api import crds
 from okitoki.reconcile.conditions import Condition, summary
 from okitoki.reconcile.kind import Outcome
 from okitoki.voiceregion.conditions import addresses_held, conditions, edge_redundant, holders, settles_in, status
@@ -131,3 +133,12 @@ def test_a_rollout_is_shown_and_does_not_make_the_region_unready() -> None:
     assert "edge-1 has an old template" in found["Progressing"].message
     assert summary(list(found.values())).status == "True"
     assert "Progressing" not in judged(workload=Workload())
+
+
+def test_each_condition_that_a_printer_column_shows_is_one_that_is_reported() -> None:
+    """Seen on a cluster: the column Redundant was empty, because it asked for a condition that does not exist."""
+    version = next(item for file, item in crds.all_crds().items() if "voiceregions" in file)["spec"]["versions"][0]
+    paths = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
+    shown = {kind for path in paths for kind in re.findall(r'@\.type=="(\w+)"', path)}
+    assert "EdgeRedundant" in shown
+    assert shown - {"Ready"} <= set(judged())

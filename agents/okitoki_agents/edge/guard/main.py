@@ -67,6 +67,9 @@ class Guard:
         def always() -> bool:
             return True
 
+        def alone() -> bool:
+            return not self._peer.reachable
+
         def sip_target() -> tuple[str, int]:
             # The public socket has workers of its own; only the holder of the address can reach it.
             if "sip" in self._leases.held:
@@ -74,7 +77,7 @@ class Guard:
             return self._facts.node_ip, ports.dmq
 
         def service(name: str, probe: probes.Probe, settle: float, ready: Callable[[], bool] = always) -> Service:
-            return Service(self._paths, name, probe, settle, ready, self._publish)
+            return Service(self._paths, name, probe, settle, ready, alone, self._publish)
 
         return [
             service("kamailio", probes.sip_options(self._facts.node_ip, sip_target), 0.3),

@@ -42,7 +42,8 @@ class TrackFile:
 
 
 class Service:
-    """`settle`: seconds of answers before it counts as good. `ready`: a further condition for that."""
+    """`settle`: seconds of answers before it counts as good. `ready`: a further condition for that. `alone`: no
+    other node could take the address; one whose service answers late is then better than one on no node."""
 
     def __init__(
         self,
@@ -51,9 +52,11 @@ class Service:
         probe: Probe,
         settle: float,
         ready: Callable[[], bool],
+        alone: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
-        self.name, self.probe, self._settle, self._ready, self._on_change = name, probe, settle, ready, on_change
+        self.name, self.probe, self._settle, self._ready = name, probe, settle, ready
+        self._alone, self._on_change = alone, on_change
         self.track = TrackFile(paths, name)
         self.watch = Watch(paths.pid / name, self._started, self._died)
         self.health = Health()
@@ -98,8 +101,10 @@ class Service:
     def _become(self, new: Health) -> None:
         before, self.health = self.health, new
         wanted = not self._withheld and not self.left_to_peer
-        good = new.state is State.OK and wanted and (self.track.value == 0 or self._ready())
-        self.track.set(0 if good else 1)
+        here = self.track.value == 0
+        good = new.state is State.OK and (here or self._ready())
+        kept = here and new.state is not State.DOWN and self._alone()
+        self.track.set(0 if wanted and (good or kept) else 1)
         if new.state is not before.state:
             log.info("%s: %s -> %s", self.name, before.state, new.state)
             self._on_change()
