@@ -82,9 +82,9 @@ def judge_item(session: SessionFacts, result: Result) -> dict[str, Any]:
     return {**base, "figures": found, "failures": failures, "scene": drawn.as_json()}
 
 
-def failure(kind: str, words: str) -> dict[str, str]:
-    """`kind` is what a control names in `mustFail`."""
-    return {"kind": kind, "words": words}
+def failure(kind: str, words: str, of: str | None = None) -> dict[str, str]:
+    """`kind` is what a control names in `mustFail`; `of` is the figure whose goal was missed."""
+    return {"kind": kind, "words": words} | ({"of": of} if of else {})
 
 
 def outcome_failures(result: Result) -> list[dict[str, str]]:
@@ -143,7 +143,7 @@ def goal_failures(goals: Mapping[str, float | None], found: Mapping[str, Any]) -
     for name, goal in {"droppedCalls": 0, **goals}.items():
         kind, words = GOALS[name]
         if goal is not None and (found[name] or 0) > goal:
-            failures.append(failure(kind, words.format(found=found[name], goal=goal)))
+            failures.append(failure(kind, words.format(found=found[name], goal=goal), of=name))
     return failures
 
 

@@ -34,6 +34,7 @@ def render(found: Mapping[str, Any]) -> str:
         f"<h1>Drill <code>{escape(found['plan'])}</code>: <span class={verdict}>{verdict}</span></h1>",
         f"<p>{escape(found['claim'])}.</p>",
         _list("What was not as promised", found["failures"]),
+        _list("Slower than the goal, on a machine whose times are not judged", found["slow"]),
         _list("Not possible with this driver", found["notPossible"]),
         "<h2>By experiment, the worst of its runs</h2>",
         _table(HEADS, [_row(one) for one in found["experiments"]]),
@@ -104,6 +105,7 @@ def _item(item: Mapping[str, Any]) -> str:
     at = f"{datetime.fromtimestamp(item['at'], UTC):%H:%M:%S}" if item["at"] else "–"
     head = f"{at} <b>{escape(item['name'])}</b> on {escape(item['tenant'])}: <span class={state}>{word}</span>"
     lines = [one["words"] for one in item["failures"]] or ([str(item["error"])] if item["error"] else [])
+    lines += [f"slower than the goal, not judged: {one['words']}" for one in item.get("slow", [])]
     caught = [f"caught, as it must be: {one['words']}" for one in item.get("caught", [])]
     facts = {"target": item["target"], **item["facts"], "proofs": item["proofs"], **item["figures"]}
     drawing = draw(item["scene"]) if item["scene"] else ""

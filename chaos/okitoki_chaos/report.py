@@ -7,14 +7,27 @@ from typing import Any
 
 from okitoki_chaos.runner import NOT_POSSIBLE
 
+TIMES = ("writeGapSeconds", "audioGapMs")
+"""Figures that say as much about the machine as about the platform."""
 WORST = ("writeGapSeconds", "failedWrites", "audioGapMs", "droppedCalls", "wholeAfterSeconds")
 
 
 def report(
-    plan: Mapping[str, Any], sessions: Sequence[Mapping[str, Any]], missing: Sequence[str], context: Mapping[str, Any]
+    plan: Mapping[str, Any],
+    sessions: Sequence[Mapping[str, Any]],
+    missing: Sequence[str],
+    context: Mapping[str, Any],
+    *,
+    times_judged: bool = True,
 ) -> dict[str, Any]:
-    """`missing` are items of the plan that no concluded session has: a drill that was cut short has not passed."""
-    items = [item for session in sessions for item in session["items"]]
+    """`missing` are items of the plan that no concluded session has: a drill that was cut short has not passed.
+
+    Without `times_judged` a gap beyond its goal is `slow` and no failure; whatever was lost, dropped or left broken is.
+    """
+    items = [
+        item if times_judged else time_apart(item)
+        for session in sessions for item in session["items"]
+    ]  # fmt: skip
     failures = [f"{item['name']}: {one['words']}" for item in items for one in item["failures"]]
     failures += [f"{session['run']}: {one['words']}" for session in sessions for one in session["failures"]]
     failures += [f"{name}: was not run" for name in missing]
@@ -33,10 +46,17 @@ def report(
         "faults": bitten,
         "notPossible": sorted({str(item["error"]) for item in items if item["outcome"] == NOT_POSSIBLE}),
         "failures": failures,
+        "slow": [f"{item['name']}: {one['words']}" for item in items for one in item.get("slow", [])],
         "experiments": experiments(items),
         "sessions": [{key: value for key, value in one.items() if key != "items"} for one in sessions],
         "items": items,
     }
+
+
+def time_apart(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The item with the goals of time that it missed among `slow` instead of `failures`."""
+    late = [one for one in item["failures"] if one.get("of") in TIMES]
+    return {**item, "failures": [one for one in item["failures"] if one not in late], "slow": late}
 
 
 def claim(operations: int, faults: int, seed: int, lost: int, control: bool) -> str:

@@ -45,6 +45,10 @@ def parser() -> argparse.ArgumentParser:
     drill.add_argument("--hours", type=float, help="of a plan that draws its faults")
     drill.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with an interrupted drill")
     drill.add_argument("--dry-run", action="store_true", help="print what would be done now, and do nothing")
+    drill.add_argument(
+        "--times", choices=("judged", "reported"), default="judged",
+        help="reported: a gap beyond its goal is no failure, for machines that other work shares (CI)",
+    )  # fmt: skip
     drill.add_argument("--as-it-is", action="store_true", help="on the platform as it is: install and apply nothing")
     run = commands.add_parser("run", help="run a command with the cluster's variables, in its network if it is up")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
@@ -97,7 +101,7 @@ def _drill(chosen: argparse.Namespace, env: Environment) -> int:
         env,
         Options(
             plan=chosen.plan, seed=chosen.seed, only=tuple(chosen.only), hours=chosen.hours, resume=resume,
-            dry_run=chosen.dry_run, as_it_is=chosen.as_it_is,
+            dry_run=chosen.dry_run, as_it_is=chosen.as_it_is, times_judged=chosen.times == "judged",
         ),
     )  # fmt: skip
 

@@ -41,6 +41,7 @@ class Options:
     resume: Path | None = None
     dry_run: bool = False
     as_it_is: bool = False
+    times_judged: bool = True
     manifests: Path = layout.EXAMPLES
     reports: Path = REPORTS
 
@@ -164,7 +165,7 @@ class Drill:
         # A plan that draws is as long as its hours; any other is its items.
         missing = [item.name for item in plan_.items if item.name not in done] if plan_.hours is None else []
         context: dict[str, Any] = {"run": self.folder.name, "versions": platform.versions(self._env, self._images)}
-        found = report.report(plan_.as_json(), judged, missing, context)
+        found = report.report(plan_.as_json(), judged, missing, context, times_judged=self._options.times_judged)
         write_whole(self.folder / "report.json", found)
         (self.folder / "junit.xml").write_text(junit.render(found), encoding="utf-8")
         (self.folder / "report.html").write_text(page.render(found), encoding="utf-8")
@@ -187,6 +188,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         ))  # fmt: skip
     shown = ["", *aligned(rows), ""]
     shown += [f"not possible here: {line}" for line in found["notPossible"]]
+    shown += [f"slower than the goal, not judged: {line}" for line in found["slow"]]
     shown += [f"{found['claim']}", f"VERDICT: {found['verdict'].upper()}"]
     return shown + [f"  - {line}" for line in found["failures"]]
 

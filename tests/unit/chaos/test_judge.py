@@ -197,3 +197,24 @@ def test_junit_has_a_case_for_each_fault_and_one_for_the_whole() -> None:
     suite = ElementTree.fromstring(junit.render(report.report({"name": "smoke", "seed": 7}, [judged], [], {})))  # noqa: S314
     assert suite.attrib["tests"] == "2"
     assert suite.attrib["failures"] == "2"
+
+
+def test_where_times_are_only_reported_a_gap_is_slow_and_a_loss_still_a_failure() -> None:
+    late = session(operations((121.0, 124.5)), [result()])
+    plan = {"name": "smoke", "seed": 7}
+    assert report.report(plan, [late], [], {})["verdict"] == "failed"
+    found = report.report(plan, [late], [], {}, times_judged=False)
+    assert (found["verdict"], found["failures"]) == ("passed", [])
+    assert len(found["slow"]) == 1
+    assert "writes stood still" in found["slow"][0]
+    assert "not judged" in page.render(found)
+    writes = operations((121.0, 124.5))
+    writes[250] = operation(250, 137.0, FAIL)
+    dropped = call(DROPPED, longest_gap_ms=9000.0, longest_gap_at=125.0)
+    for judged in (
+        session(writes, [result()]),
+        session(operations((121.0, 124.5)), [result()], calls=[dropped]),
+        session(writes, [result()], kept=stored(writes)[5:]),
+        session(operations(), [result(outcome="failed", error="not seen", bitAt=None)]),
+    ):
+        assert report.report(plan, [judged], [], {}, times_judged=False)["verdict"] == "failed"

@@ -86,8 +86,8 @@ def test_python_images_share_one_base() -> None:
 
 
 def test_scripts_are_executable() -> None:
-    scripts = [*IMAGES.glob("install-*"), IMAGES / "edge/okitoki-edge", IMAGES / "postgres/post_init.py"]
-    assert len(scripts) == 5
+    scripts = [*IMAGES.glob("install-*"), IMAGES / "edge/okitoki-edge", *(IMAGES / "postgres").glob("p*.py")]
+    assert len(scripts) == 6
     assert all(os.access(script, os.X_OK) for script in scripts)
 
 
