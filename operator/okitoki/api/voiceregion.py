@@ -94,7 +94,8 @@ class Failover(Strict):
             }
         ),
     ] = "100ms"
-    """Time between two VRRP adverts (RFC 9568), in milliseconds; a standby takes over after three and a little more."""
+    """What the time until a takeover is made of, in milliseconds: a standby takes over 3.2 times as long after the last
+    VRRP advert (RFC 9568), and a little more; adverts are sent 2.5 times as often, so that a late one is no fault."""
 
     @field_validator("advert_interval")
     @classmethod
