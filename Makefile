@@ -62,6 +62,7 @@ generated: setup ## crds/ and the CRD chart are what the models say
 charts: cluster-tools ## helm lint of the charts
 	$(LOCAL) run helm lint --strict charts/okitoki-crds
 	$(LOCAL) run helm lint --strict charts/okitoki --values charts/okitoki/ci/values.yaml
+	$(LOCAL) run helm lint --strict charts/okitoki --values charts/okitoki/ci/values.yaml --values charts/okitoki/ci/with-metrics.yaml
 	$(LOCAL) run helm lint --strict charts/okitoki-load --values charts/okitoki-load/ci/values.yaml
 test-unit: cluster-tools ## Unit tests: no cluster
 	$(PYTEST) tests/unit

@@ -9,6 +9,7 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -23,6 +24,9 @@ from okitoki.kube.pki import load_authority
 from okitoki.kube.resources import CUSTOM_RESOURCE_DEFINITION, TENANT, VOICE_REGION, condition_is_true
 from okitoki.logs import set_up_logging
 from okitoki.main import watch
+from okitoki.metrics import process as metrics
+from okitoki.metrics.domain import Series
+from okitoki.metrics.http import metrics_page
 from okitoki.reconcile.index import Index
 from okitoki.reconcile.kind import Context
 from okitoki.settings import OperatorSettings, SettingsError, load_settings
@@ -57,17 +61,26 @@ async def run(settings: OperatorSettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     health = _Health()
-    runner = await _serve_health(health, settings.health_port)
+    series = Series()
+    metrics.REGISTRY.register(series)
+    runners = [
+        await _serve("/healthz", health.answer, settings.health_port),
+        await _serve("/metrics", metrics_page, settings.metrics_port),
+    ]
     try:
         async with Client(connection()) as plain:
             identity = f"{settings.identity}_{secrets.token_hex(4)}"
             leadership = Leadership(plain, settings.namespace, names.LEASE_NAME, identity)
-            return await _lead(settings, leadership, stop, health)
+            metrics.LEADING.labels(names.LEASE_NAME).set_function(lambda: float(leadership.leading))
+            return await _lead(settings, leadership, stop, health, series)
     finally:
-        await runner.cleanup()
+        for runner in runners:
+            await runner.cleanup()
 
 
-async def _lead(settings: OperatorSettings, leadership: Leadership, stop: asyncio.Event, health: _Health) -> int:
+async def _lead(
+    settings: OperatorSettings, leadership: Leadership, stop: asyncio.Event, health: _Health, series: Series
+) -> int:
     stopping = asyncio.create_task(stop.wait())
     acquiring = asyncio.create_task(leadership.acquire())
     await asyncio.wait({stopping, acquiring}, return_when=asyncio.FIRST_COMPLETED)
@@ -76,7 +89,7 @@ async def _lead(settings: OperatorSettings, leadership: Leadership, stop: asynci
         await asyncio.gather(acquiring, return_exceptions=True)
         return 0
     keeping = asyncio.create_task(leadership.keep())
-    working = asyncio.create_task(_work(settings, leadership, health, stop))
+    working = asyncio.create_task(_work(settings, leadership, health, stop, series))
     done, _ = await asyncio.wait({stopping, keeping, working}, return_when=asyncio.FIRST_COMPLETED)
     told_to_stop = stop.is_set()
     for task in (working, keeping, stopping):
@@ -90,7 +103,9 @@ async def _lead(settings: OperatorSettings, leadership: Leadership, stop: asynci
     return 1
 
 
-async def _work(settings: OperatorSettings, leadership: Leadership, health: _Health, stop: asyncio.Event) -> None:
+async def _work(
+    settings: OperatorSettings, leadership: Leadership, health: _Health, stop: asyncio.Event, series: Series
+) -> None:
     async with Client(connection(), fence=leadership.fence) as client:
         await _wait_for_crds(client)
         ctx = Context(
@@ -100,8 +115,10 @@ async def _work(settings: OperatorSettings, leadership: Leadership, health: _Hea
             namespace=settings.namespace,
             authority=await load_authority(client, settings.namespace, datetime.now(UTC)),
             events=Recorder(client),
+            series=series,
         )
         health.controller = controller = Controller(ctx, all_kinds())
+        metrics.REGISTRY.register(controller.queue_watch)
         async with asyncio.TaskGroup() as group:
             group.create_task(controller.run())
             group.create_task(watch(controller, stop))
@@ -119,9 +136,9 @@ async def _established(client: Client, name: str) -> bool:
     return condition_is_true(await client.get(CUSTOM_RESOURCE_DEFINITION, name) or {}, "Established")
 
 
-async def _serve_health(health: _Health, port: int) -> web.AppRunner:
+async def _serve(path: str, answer: Callable[[web.Request], Awaitable[web.Response]], port: int) -> web.AppRunner:
     app = web.Application()
-    app.router.add_get("/healthz", health.answer)
+    app.router.add_get(path, answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, port=port).start()

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
@@ -16,6 +16,7 @@ from okitoki.kube.client import ApiError
 from okitoki.kube.lease import NotLeading
 from okitoki.kube.resources import NODE, TENANT, VOICE_REGION, Manifest, ResourceType
 from okitoki.logs import log_context
+from okitoki.metrics import process as metrics
 from okitoki.reconcile.kind import Context, Kind
 from okitoki.reconcile.loop import ApplyRefused, Reconciler, retry_after
 from okitoki.reconcile.queue import WorkQueue
@@ -33,6 +34,14 @@ Key = tuple[str, str]
 """Kind and name of a Tenant or VoiceRegion."""
 
 
+Result = Literal["success", "requeue_after", "error"]
+
+
+def controller_name(key: Key) -> str:
+    """As controller-runtime names its controllers and queues: the kind in lower case."""
+    return key[0].lower()
+
+
 class Controller:
     """Reconciles the resources of `kinds`; fed by `notice` with watch events."""
 
@@ -41,7 +50,10 @@ class Controller:
         self._kinds = {kind.resource.kind: kind for kind in kinds}
         self._reconcilers = {name: Reconciler(kind, ctx) for name, kind in self._kinds.items()}
         self._fingerprints: dict[tuple[str, str, str], str] = {}
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue_watch: metrics.QueueWatch[Key] = metrics.QueueWatch(controller_name)
+        self.queue: WorkQueue[Key] = WorkQueue(self.queue_watch)
+        for kind in self._kinds:
+            metrics.MAX_CONCURRENT.labels(controller_name((kind, ""))).set(WORKERS)
         self.last_progress = time.monotonic()
 
     @property
@@ -109,33 +121,50 @@ class Controller:
 
     async def _work(self) -> None:
         while True:
-            key = await self.queue.get()
-            try:
-                with log_context(*key):
-                    await self._reconcile(key)
-            finally:
-                self.queue.done(key)
-                self.last_progress = time.monotonic()
+            await self.work_once()
 
-    async def _reconcile(self, key: Key) -> None:
+    async def work_once(self) -> None:
+        """Wait for a key and reconcile it; what fails comes again later and raises nothing."""
+        key = await self.queue.get()
+        name = controller_name(key)
+        try:
+            with (
+                log_context(*key),
+                metrics.ACTIVE_WORKERS.labels(name).track_inprogress(),
+                metrics.RECONCILE_SECONDS.labels(name).time(),
+            ):
+                result = await self._reconcile(key)
+            metrics.RECONCILES.labels(name, result).inc()
+        finally:
+            self.queue.done(key)
+            self.last_progress = time.monotonic()
+
+    async def _reconcile(self, key: Key) -> Result:
         kind, name = key
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 wish = await self._reconcilers[kind].reconcile(name)
         except NotLeading as error:
             log.warning("stopped: %s", error)
-            self.queue.retry(key)
+            return self._failed(key)
         except (ApiError, aiohttp.ClientError, TimeoutError, ApplyRefused) as error:
-            delay = self.queue.retry(key, retry_after(error))
-            log.warning("trying again in %.1f s: %s: %s", delay, type(error).__name__, error)
+            log.warning("failed, will be tried again: %s: %s", type(error).__name__, error)
+            return self._failed(key, retry_after(error))
         except Exception:
             # A bug met by one resource must not end the work on the others.
-            delay = self.queue.retry(key)
-            log.exception("trying again in %.1f s", delay)
-        else:
-            self.queue.succeeded(key)
-            if wish is not None:
-                self.queue.add_after(key, wish)
+            metrics.RECONCILE_PANICS.labels(controller_name(key)).inc()
+            log.exception("failed, will be tried again")
+            return self._failed(key)
+        self.queue.succeeded(key)
+        if wish is None:
+            return "success"
+        self.queue.add_after(key, wish)
+        return "requeue_after"
+
+    def _failed(self, key: Key, at_least: float = 0.0) -> Result:
+        metrics.RECONCILE_ERRORS.labels(controller_name(key)).inc()
+        log.info("next try in %.1f s", self.queue.retry(key, at_least))
+        return "error"
 
     async def _resync(self) -> None:
         while True:

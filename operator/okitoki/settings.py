@@ -25,6 +25,7 @@ class OperatorSettings:
     log_style: Literal["plain", "json"]
     log_level: str
     health_port: int
+    metrics_port: int
 
 
 def load_settings(environ: Mapping[str, str]) -> OperatorSettings:
@@ -36,6 +37,12 @@ def load_settings(environ: Mapping[str, str]) -> OperatorSettings:
             raise SettingsError(f"{name} is not set: {mend}")
         return value
 
+    def port(name: str, default: str) -> int:
+        value = environ.get(name, default)
+        if not value.isdecimal() or not 0 < int(value) < 65536:
+            raise SettingsError(f"{name} is {value!r}: give a number from 1 to 65535")
+        return int(value)
+
     def image(name: str) -> str:
         return need(f"OKITOKI_IMAGE_{name}", "the chart sets it; give the full name of the image with its tag")
 
@@ -45,14 +52,12 @@ def load_settings(environ: Mapping[str, str]) -> OperatorSettings:
     level = environ.get("OKITOKI_LOG_LEVEL", "info").lower()
     if level not in ("debug", "info", "warning", "error"):
         raise SettingsError(f"OKITOKI_LOG_LEVEL is {level!r}: give debug, info, warning or error")
-    port = environ.get("OKITOKI_HEALTH_PORT", "8080")
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise SettingsError(f"OKITOKI_HEALTH_PORT is {port!r}: give a number from 1 to 65535")
     return OperatorSettings(
         images=Images(app=image("APP"), postgres=image("POSTGRES"), edge=image("EDGE")),
         namespace=need("POD_NAMESPACE", "the operator's own namespace, by the downward API"),
         identity=environ.get("POD_NAME") or socket.gethostname(),
         log_style="json" if style == "json" else "plain",
         log_level=level,
-        health_port=int(port),
+        health_port=port("OKITOKI_HEALTH_PORT", "8080"),
+        metrics_port=port("OKITOKI_METRICS_PORT", "8081"),
     )

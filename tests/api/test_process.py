@@ -36,9 +36,10 @@ def _free_port() -> int:
 class Process:
     """One replica."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, port: int, metrics_port: int, log: Path) -> None:
         self.process = process
         self.port = port
+        self.metrics_port = metrics_port
         self._log = log
 
     def log(self) -> str:
@@ -47,12 +48,16 @@ class Process:
 
     async def health(self) -> str:
         """Body of /healthz, empty while nobody answers."""
+        return (await self._get(f"http://127.0.0.1:{self.port}/healthz")).strip()
+
+    async def metrics(self) -> list[str]:
+        """Lines of /metrics."""
+        return (await self._get(f"http://127.0.0.1:{self.metrics_port}/metrics")).splitlines()
+
+    async def _get(self, url: str) -> str:
         try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"http://127.0.0.1:{self.port}/healthz") as answer,
-            ):
-                return (await answer.text()).strip()
+            async with aiohttp.ClientSession() as session, session.get(url) as answer:
+                return await answer.text()
         except aiohttp.ClientError:
             return ""
 
@@ -71,7 +76,7 @@ async def start(world: World, connection: kopf.ConnectionInfo, tmp_path: Path) -
     started: list[Process] = []
 
     async def run(name: str) -> Process:
-        port, log = _free_port(), tmp_path / f"{name}.log"
+        port, metrics_port, log = _free_port(), _free_port(), tmp_path / f"{name}.log"
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT / "operator"),
@@ -79,13 +84,14 @@ async def start(world: World, connection: kopf.ConnectionInfo, tmp_path: Path) -
             "POD_NAMESPACE": NAMESPACE,
             "POD_NAME": name,
             "OKITOKI_HEALTH_PORT": str(port),
+            "OKITOKI_METRICS_PORT": str(metrics_port),
             **{f"OKITOKI_IMAGE_{image}": "x:1" for image in ("APP", "POSTGRES", "EDGE")},
         }
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "okitoki", env=environment, stderr=output, stdout=output
             )
-        started.append(Process(process, port, log))
+        started.append(Process(process, port, metrics_port, log))
         return started[-1]
 
     yield run
@@ -163,6 +169,35 @@ async def test_events_of_owned_objects_repair_drift_and_kopf_leaves_no_trace(
         deployment = await world.admin.get(kinds.DEPLOYMENT, "app", "tenant-acme")
         assert "kopf" not in str(deployment)
         assert await one.end(signal.SIGTERM) == 0
+
+
+async def test_metrics_of_the_leader_and_of_the_one_that_waits_and_of_a_tenant_that_goes(
+    world: World, start: Callable[[str], Any]
+) -> None:
+    one = await start("one")
+    async with _explained(one):
+        await _said(one, "leading")
+        two = await start("two")
+    async with _explained(one, two):
+        await _said(two, "standing by")
+        await world.admin.create(tenant("acme"))
+
+        async def shown() -> bool:
+            return 'okitoki_tenant_ready{tenant="acme"} 0.0' in await one.metrics()
+
+        await wait_until(shown, PATIENCE)
+        assert 'leader_election_master_status{name="okitoki-operator"} 1.0' in await one.metrics()
+        waiting = await two.metrics()
+        assert 'leader_election_master_status{name="okitoki-operator"} 0.0' in waiting
+        assert not [line for line in waiting if line.startswith("okitoki_tenant")]
+        await world.admin.delete(kinds.TENANT, "acme")
+        await world.admin.merge_patch(kinds.TENANT, "acme", {"metadata": {"finalizers": None}})
+
+        async def forgotten() -> bool:
+            lines = await one.metrics()
+            return bool(lines) and not [line for line in lines if "acme" in line]
+
+        await wait_until(forgotten, PATIENCE)
 
 
 async def test_a_killed_leader_is_replaced_when_its_lease_has_run_out(

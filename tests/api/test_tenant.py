@@ -64,7 +64,7 @@ async def test_it_is_ready_when_all_pods_are_and_the_app_has_the_numbers(world: 
     conditions = await world.conditions("acme")
     assert conditions["Ready"]["status"] == "True", conditions
     assert conditions["Ready"]["observedGeneration"] == found_tenant["metadata"]["generation"]
-    assert status["database"] == {"primary": "postgres-0", "members": "3/3"}
+    assert status["database"] == {"primary": "postgres-0", "lastPrimary": "postgres-0", "members": "3/3"}
     assert status["app"] == {"replicas": "2/2"}
     assert status["numbers"] == 1
     assert status["hosts"] == ["acme.kyiv.okitoki.test"]

@@ -43,6 +43,8 @@ class DatabaseStatus(Strict):
 
     primary: str | None = None
     """Pod that takes writes."""
+    last_primary: str | None = None
+    """Pod that takes writes, or took them last."""
     members: str | None = None
     """Members in order (the primary, and standbys that stream) of those wanted, such as 3/3."""
     storage: Annotated[str | None, Field(max_length=12, pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")] = None
@@ -80,6 +82,8 @@ class VoiceRegionStatus(ResourceStatus):
     """Edge pods that are ready of those wanted, such as 2/2."""
     holders: dict[str, str] | None = None
     """Which pod holds each address now; keys sip, https, media-1, media-2."""
+    last_holders: dict[str, str] | None = None
+    """Which pod holds each address, or held it last."""
     nodes: dict[str, str] | None = None
     """Node of each edge pod."""
     tenants: int | None = None

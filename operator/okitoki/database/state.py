@@ -24,6 +24,8 @@ class Member:
     address: str
     problem: str
     """Why the pod does not run, in Kubernetes' words; empty when it does."""
+    timeline: int = 0
+    """PostgreSQL's timeline, as Patroni tells it; 0 when it does not."""
 
     @property
     def in_order(self) -> bool:
@@ -73,6 +75,7 @@ def _member(pod: Mapping[str, Any]) -> Member:
         ready=ready,
         address=status.get("podIP", ""),
         problem="" if ready else pod_problem(pod),
+        timeline=timeline if isinstance(timeline := patroni.get("timeline"), int) else 0,
     )
 
 

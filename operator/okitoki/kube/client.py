@@ -10,12 +10,14 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import kopf
 
 from okitoki.kube.labels import FIELD_MANAGER
 from okitoki.kube.resources import Manifest, ResourceType, type_of
+from okitoki.metrics.process import API_REQUESTS
 
 SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 REQUEST_TIMEOUT_SECONDS = 15.0
@@ -45,6 +47,7 @@ class Client:
     def __init__(self, connection: kopf.ConnectionInfo, *, fence: Fence | None = None) -> None:
         self._connection = connection
         self._fence = fence
+        self._host = urlsplit(connection.server).netloc
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Client:
@@ -175,18 +178,34 @@ class Client:
         """One request; the answer's JSON object."""
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
-        async with self._session.request(
+        code = "<error>"
+        try:
+            status, text, retry_after = await self._send(self._session, method, path, body, params, content_type)
+            code = str(status)
+        finally:
+            API_REQUESTS.labels(code, method, self._host).inc()
+        if status >= 400:
+            raise _error(status, text, retry_after)
+        answer: Manifest = json.loads(text)
+        return answer
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        params: Mapping[str, str] | None,
+        content_type: str,
+    ) -> tuple[int, str, str | None]:
+        async with session.request(
             method,
             self._connection.server.rstrip("/") + path,
             data=None if body is None else json.dumps(body).encode(),
             params=params,
             headers=self._headers() | ({"Content-Type": content_type} if body is not None else {}),
         ) as response:
-            text = await response.text()
-            if response.status >= 400:
-                raise _error(response.status, text, response.headers.get("Retry-After"))
-            answer: Manifest = json.loads(text)
-            return answer
+            return response.status, await response.text(), response.headers.get("Retry-After")
 
     def _headers(self) -> dict[str, str]:
         # A pod's token is rotated on disk about every hour; a copy taken at the start would expire.

@@ -147,6 +147,14 @@ async def load_authority(client: Client, namespace: str, now: datetime) -> Autho
         ) from error
 
 
+def expiry(pair: KeyPair | None) -> datetime | None:
+    """When the pair's certificate ends; None for what is no certificate (it is about to be made anew)."""
+    try:
+        return x509.load_pem_x509_certificate(pair.certificate.encode()).not_valid_after_utc if pair else None
+    except ValueError:
+        return None
+
+
 def authority_secret(pair: KeyPair, namespace: str) -> Manifest:
     """The Secret that keeps the CA."""
     return {

@@ -12,6 +12,7 @@ from okitoki.kube.client import Client
 from okitoki.kube.events import Recorder
 from okitoki.kube.pki import Authority
 from okitoki.kube.resources import Manifest, ResourceType
+from okitoki.metrics.domain import Measures, Series
 from okitoki.reconcile.conditions import Condition
 from okitoki.reconcile.index import Index
 
@@ -40,6 +41,8 @@ class Context:
     """The operator's own namespace."""
     authority: Authority
     events: Recorder
+    series: Series = field(default_factory=Series)
+    """Metrics of the platform."""
     now: Callable[[], datetime] = _utc_now
 
 
@@ -76,10 +79,23 @@ class Action:
 
 @dataclass(slots=True)
 class Outcome:
-    """What this reconcile did so far; `acted` maps an action's name to None when done, or to what went wrong."""
+    """What this reconcile did so far; `acted` maps an action's name to None when done, or to what went wrong.
+    `before` is the status that the resource had."""
 
     applied: Applied = field(default_factory=Applied)
     acted: dict[str, str | None] = field(default_factory=dict)
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Something that happened between two statuses and that a person wants to know: an Event, and a counter (name of a
+    metric of the kind) when it is counted."""
+
+    reason: str
+    message: str
+    warning: bool = False
+    counter: str = ""
 
 
 R = TypeVar("R")
@@ -149,6 +165,16 @@ class Kind(Protocol, Generic[R, O]):
 
     def status(self, resource: R, observed: O, outcome: Outcome) -> Mapping[str, Any]:
         """The status besides `conditions` and `observedGeneration`. Pure; nothing that changes at rest."""
+        ...
+
+    def news(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[News]:
+        """What happened between two statuses, besides conditions, which tell their own. Pure.
+
+        The status is the memory: each change is told once, also across restarts of the operator."""
+        ...
+
+    def measures(self, resource: R, observed: O) -> Measures:
+        """Metrics of the resource besides `ready` and `stalled` (`okitoki.metrics.domain`). Pure."""
         ...
 
     def recheck_seconds(self, resource: R, observed: O, outcome: Outcome) -> float | None:

@@ -11,6 +11,7 @@ from okitoki.kube.apply import apply_all, prunable
 from okitoki.kube.client import ApiError
 from okitoki.kube.events import EventType
 from okitoki.kube.resources import Manifest, ObjectKey
+from okitoki.metrics.domain import LABELS, Measures, Owner
 from okitoki.reconcile import conditions as cond
 from okitoki.reconcile.conditions import Condition
 from okitoki.reconcile.kind import Context, InvalidResource, Kind, Outcome, Scope
@@ -34,6 +35,7 @@ class Reconciler:
         """
         raw = await self.ctx.client.get(self.kind.resource, name)
         if raw is None:
+            self.ctx.series.drop(self._owner(name))
             return None
         if raw["metadata"].get("deletionTimestamp"):
             return await self._finalize(raw)
@@ -47,6 +49,7 @@ class Reconciler:
             resource = self.kind.parse(raw)
         except InvalidResource as error:
             await self._report(raw, _invalid(error), {})
+            self._measure(name, _invalid(error), {})
             return None
         return await self._converge(raw, resource)
 
@@ -58,12 +61,15 @@ class Reconciler:
         observed = await kind.prepare(ctx, resource, observed)
         wanted = kind.build(resource, observed)
         superfluous = self._prunable(raw, live, scopes) if kind.may_prune(resource, observed) else []
-        outcome = Outcome(applied=await apply_all(ctx.client, wanted, live, superfluous))
+        applied = await apply_all(ctx.client, wanted, live, superfluous)
+        outcome = Outcome(applied, before=raw.get("status") or {})
         for action in kind.decide(resource, observed):
             log.info("%s: %s", action.name, action.reason)
             outcome.acted[action.name] = await kind.act(ctx, resource, observed, action)
         found = [*kind.conditions(resource, observed, outcome), _applied(outcome)]
-        await self._report(raw, [*found, cond.summary(found)], kind.status(resource, observed, outcome))
+        found = [*found, cond.summary(found)]
+        await self._report(raw, found, kind.status(resource, observed, outcome))
+        self._measure(raw["metadata"]["name"], found, kind.measures(resource, observed))
         if outcome.applied.failed:
             raise ApplyRefused(outcome.applied.failed)
         return kind.recheck_seconds(resource, observed, outcome)
@@ -118,7 +124,20 @@ class Reconciler:
         for condition in cond.news(old.get("conditions") or [], found):
             level: EventType = "Normal" if condition.status == "True" and not condition.abnormal else "Warning"
             await self.ctx.events.record(raw, level, condition.reason, condition.message)
+        for told in self.kind.news(old, status):
+            await self.ctx.events.record(raw, "Warning" if told.warning else "Normal", told.reason, told.message)
+            if told.counter:
+                self.ctx.series.count(self._owner(raw["metadata"]["name"]), told.counter)
         return raw
+
+    def _owner(self, name: str) -> Owner:
+        return self.kind.resource.kind, name
+
+    def _measure(self, name: str, found: Sequence[Condition], further: Measures) -> None:
+        holds = {condition.type: float(condition.status == "True") for condition in found}
+        prefix = f"okitoki_{LABELS[self.kind.resource.kind]}"
+        common = {f"{prefix}_{word.lower()}": holds.get(word, 0.0) for word in (cond.READY, cond.STALLED)}
+        self.ctx.series.put(self._owner(name), {**common, **further})
 
 
 def status_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

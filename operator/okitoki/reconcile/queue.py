@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from okitoki.metrics.process import QueueWatch
+
 K = TypeVar("K", bound=Hashable)
 
 BACKOFF_FIRST_SECONDS = 0.5
@@ -29,7 +31,9 @@ def backoff_seconds(failures: int, jitter: Callable[[], float] = random.random) 
 class WorkQueue(Generic[K]):
     """Keys waiting for work. `get` and `done` bracket the work on a key; all calls come from one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: QueueWatch[K] | None = None) -> None:
+        """`watch` is told of every key (metrics)."""
+        self._watch = watch
         self._ready: deque[K] = deque()
         self._dirty: set[K] = set()
         self._working: set[K] = set()
@@ -47,8 +51,7 @@ class WorkQueue(Generic[K]):
             return
         self._dirty.add(key)
         if key not in self._working:
-            self._ready.append(key)
-            self._wakeup.set()
+            self._make_ready(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Ask for work later; of several such wishes for a key the earliest counts."""
@@ -63,6 +66,8 @@ class WorkQueue(Generic[K]):
     def retry(self, key: K, at_least: float = 0.0) -> float:
         """Ask for work again after a failure, with back-off; returns the delay in seconds."""
         self._failures[key] = self._failures.get(key, 0) + 1
+        if self._watch:
+            self._watch.retried(key)
         delay = max(backoff_seconds(self._failures[key]), at_least)
         self.add_after(key, delay)
         return delay
@@ -84,19 +89,28 @@ class WorkQueue(Generic[K]):
         key = self._ready.popleft()
         self._dirty.discard(key)
         self._working.add(key)
+        if self._watch:
+            self._watch.taken(key)
         return key
 
     def done(self, key: K) -> None:
         """The work on a key ended; if it was asked for meanwhile it is ready again."""
         self._working.discard(key)
+        if self._watch:
+            self._watch.done(key)
         if key in self._dirty:
-            self._ready.append(key)
-            self._wakeup.set()
+            self._make_ready(key)
 
     def close(self) -> None:
         """Cancel the timers."""
         for key in list(self._timers):
             self._cancel_timer(key)
+
+    def _make_ready(self, key: K) -> None:
+        self._ready.append(key)
+        self._wakeup.set()
+        if self._watch:
+            self._watch.added(key)
 
     def _cancel_timer(self, key: K) -> None:
         waiting = self._timers.pop(key, None)

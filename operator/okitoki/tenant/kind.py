@@ -12,9 +12,10 @@ from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
 from okitoki.kube.apply import Live
 from okitoki.kube.resources import Manifest, ResourceType
+from okitoki.metrics.domain import Measures
 from okitoki.reconcile.conditions import Condition, summary
 from okitoki.reconcile.index import Index
-from okitoki.reconcile.kind import Action, Context, Outcome, Scope
+from okitoki.reconcile.kind import Action, Context, News, Outcome, Scope
 from okitoki.reconcile.parse import parse
 from okitoki.tenant import decide, secrets
 from okitoki.tenant.app_api import AppApi, AppUnavailable, HttpsAppApi
@@ -22,6 +23,7 @@ from okitoki.tenant.build import build
 from okitoki.tenant.conditions import conditions
 from okitoki.tenant.facts import Observed, accepted_numbers, hosts
 from okitoki.tenant.finalize import finalize
+from okitoki.tenant.measures import REBUILT, last_primary, measures, news
 from okitoki.tenant.observe import observe
 
 RECHECK_SECONDS = 5.0
@@ -116,6 +118,7 @@ class TenantKind:
         await ctx.client.delete(kinds.PERSISTENT_VOLUME_CLAIM, claim, namespace, uid=uid)
         if action.data["pod_uid"] is not None:
             await ctx.client.delete(kinds.POD, member, namespace, uid=action.data["pod_uid"], grace_seconds=0)
+        ctx.series.count((kinds.TENANT.kind, resource.metadata.name), REBUILT)
 
     def conditions(self, resource: Tenant, observed: Observed, outcome: Outcome) -> Sequence[Condition]:
         """See `okitoki.tenant.conditions`."""
@@ -132,12 +135,21 @@ class TenantKind:
             "hosts": hosts(resource, observed),
             "database": {
                 "primary": primary.name if primary else None,
+                "lastPrimary": last_primary(outcome.before, observed),
                 "members": f"{observed.database.in_order}/{wanted}",
                 "storage": storage_size(max(sizes)) if (sizes := observed.volumes.sizes.values()) else None,
             },
             "app": {"replicas": f"{observed.app.ready}/{resource.spec.app.replicas}"},
             "numbers": len(accepted_numbers(resource, observed)) if known else None,
         }
+
+    def news(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[News]:
+        """See `okitoki.tenant.measures`."""
+        return news(before, after)
+
+    def measures(self, resource: Tenant, observed: Observed) -> Measures:
+        """See `okitoki.tenant.measures`."""
+        return measures(resource, observed)
 
     def recheck_seconds(self, resource: Tenant, observed: Observed, outcome: Outcome) -> float | None:
         """Soon while not ready."""

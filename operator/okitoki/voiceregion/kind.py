@@ -10,9 +10,10 @@ from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
 from okitoki.kube.apply import Live
 from okitoki.kube.resources import Manifest, ResourceType
+from okitoki.metrics.domain import Measures
 from okitoki.reconcile.conditions import Condition, summary
 from okitoki.reconcile.index import Index
-from okitoki.reconcile.kind import Action, Context, InvalidResource, Outcome, Scope
+from okitoki.reconcile.kind import Action, Context, InvalidResource, News, Outcome, Scope
 from okitoki.reconcile.parse import parse
 from okitoki.voiceregion import conditions as judged
 from okitoki.voiceregion import secrets
@@ -20,6 +21,7 @@ from okitoki.voiceregion.allocation import NoSlotError
 from okitoki.voiceregion.build import build
 from okitoki.voiceregion.facts import Observed
 from okitoki.voiceregion.finalize import finalize
+from okitoki.voiceregion.measures import last_holders, measures, news
 from okitoki.voiceregion.observe import observe
 from okitoki.voiceregion.rollout import next_action
 from okitoki.voiceregion.validity import invalid_because
@@ -93,7 +95,16 @@ class VoiceRegionKind:
 
     def status(self, resource: VoiceRegion, observed: Observed, outcome: Outcome) -> Mapping[str, Any]:
         """The rest of the status."""
-        return judged.status(resource, observed)
+        status = judged.status(resource, observed)
+        return {**status, "lastHolders": last_holders(outcome.before, observed)} if status else status
+
+    def news(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[News]:
+        """See `okitoki.voiceregion.measures`."""
+        return news(before, after)
+
+    def measures(self, resource: VoiceRegion, observed: Observed) -> Measures:
+        """See `okitoki.voiceregion.measures`."""
+        return measures(observed)
 
     def recheck_seconds(self, resource: VoiceRegion, observed: Observed, outcome: Outcome) -> float | None:
         """Soon while not ready or while an address moves, now and then otherwise."""

@@ -68,12 +68,12 @@ def test_probes_ask_the_operator_itself(operator: list[Manifest]) -> None:
     assert container["resources"]["limits"]["memory"]
 
 
-def test_nothing_but_the_kubelet_reaches_it(operator: list[Manifest], render: Render) -> None:
+def test_nothing_but_the_kubelet_and_prometheus_reaches_it(operator: list[Manifest], render: Render) -> None:
     policy = one(operator, "NetworkPolicy")
     labels = one(operator, "Deployment")["spec"]["template"]["metadata"]["labels"]
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
     assert policy["spec"]["policyTypes"] == ["Ingress"]
-    assert "ingress" not in policy["spec"]
+    assert [rule["ports"] for rule in policy["spec"]["ingress"]] == [[{"port": "metrics"}]]
     without = render("okitoki", "networkPolicy.enabled=false")
     assert not [item for item in without if item["kind"] == "NetworkPolicy"]
 

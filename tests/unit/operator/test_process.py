@@ -38,7 +38,13 @@ def test_a_missing_setting_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("OKITOKI_LOG_FORMAT", "xml"), ("OKITOKI_LOG_LEVEL", "loud"), ("OKITOKI_HEALTH_PORT", "0")]
+    ("name", "value"),
+    [
+        ("OKITOKI_LOG_FORMAT", "xml"),
+        ("OKITOKI_LOG_LEVEL", "loud"),
+        ("OKITOKI_HEALTH_PORT", "0"),
+        ("OKITOKI_METRICS_PORT", "x"),
+    ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is '{value}': give"):

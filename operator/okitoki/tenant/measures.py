@@ -1,0 +1,51 @@
+"""Metrics of a Tenant, and what its two last statuses tell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from okitoki.api.tenant import Tenant
+from okitoki.kube.pki import expiry
+from okitoki.metrics.domain import Measures
+from okitoki.reconcile.kind import News
+from okitoki.tenant.facts import Observed
+
+FAILOVERS = "okitoki_tenant_database_failovers_total"
+REBUILT = "okitoki_tenant_database_members_rebuilt_total"
+
+
+def measures(tenant: Tenant, observed: Observed) -> Measures:
+    """Nothing of a namespace that is somebody else's."""
+    if observed.namespace != "ours":
+        return {}
+    database, primary = observed.database, observed.database.primary
+    found = {
+        "okitoki_tenant_database_primary": float(primary is not None),
+        "okitoki_tenant_database_members": float(database.in_order),
+        "okitoki_tenant_database_members_wanted": float(tenant.spec.database.instances),
+        "okitoki_tenant_database_synchronous_standbys": float(len(database.voters)),
+        "okitoki_tenant_app_pods": float(observed.app.ready),
+        "okitoki_tenant_app_pods_wanted": float(tenant.spec.app.replicas),
+    }
+    if primary and primary.timeline:
+        found["okitoki_tenant_database_timeline"] = float(primary.timeline)
+    if ends := expiry(observed.secrets.tls):
+        found["okitoki_tenant_certificate_expiry_timestamp_seconds"] = ends.timestamp()
+    return found
+
+
+def last_primary(before: Mapping[str, Any], observed: Observed) -> str | None:
+    """The member that takes writes, or took them last."""
+    primary = observed.database.primary
+    known: str | None = (before.get("database") or {}).get("lastPrimary")
+    return primary.name if primary else known
+
+
+def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
+    """A change of the primary. While none takes writes nothing is told: the condition does that."""
+    old = (before.get("database") or {}).get("lastPrimary")
+    new = (after.get("database") or {}).get("lastPrimary")
+    if not old or not new or old == new:
+        return []
+    return [News("PrimaryChanged", f"the primary of the database was {old} and is {new} now", counter=FAILOVERS)]

@@ -1,0 +1,47 @@
+"""Metrics of a VoiceRegion, and what its two last statuses tell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from okitoki.kube.pki import expiry
+from okitoki.metrics.domain import Measures
+from okitoki.reconcile.kind import News
+from okitoki.voiceregion.conditions import holders
+from okitoki.voiceregion.facts import REPLICAS, Observed
+
+MOVES = "okitoki_region_address_moves_total"
+
+
+def measures(observed: Observed) -> Measures:
+    """Nothing of a namespace that is somebody else's."""
+    if observed.namespace != "ours":
+        return {}
+    pods = observed.pods
+    serving = [pod for pod in pods if pod.ready and not pod.terminating]
+    found: dict[str, float | Mapping[str, float]] = {
+        "okitoki_region_edge_protected": float(len(serving) == REPLICAS and all(pod.protected for pod in serving)),
+        "okitoki_region_edge_pods": float(len(serving)),
+        "okitoki_region_address_holders": {name: float(len(pods)) for name, pods in holders(pods).items()},
+        "okitoki_region_dead_letters": float(sum(pod.dead_letters for pod in pods)),
+    }
+    if ends := expiry(observed.secrets.tls):
+        found["okitoki_region_certificate_expiry_timestamp_seconds"] = ends.timestamp()
+    return found
+
+
+def last_holders(before: Mapping[str, Any], observed: Observed) -> dict[str, str]:
+    """Which pod holds each address, or held it last; of an address that two claim, the one that had it."""
+    now = {name: pods[0] for name, pods in holders(observed.pods).items() if len(pods) == 1}
+    return {**(before.get("lastHolders") or {}), **now}
+
+
+def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
+    """Moves of addresses."""
+    old, new = before.get("lastHolders") or {}, after.get("lastHolders") or {}
+    return [
+        News("AddressMoved", f"the {name} address was on {old[name]} and is on {pod} now", counter=MOVES)
+        for name, pod in new.items()
+        if old.get(name, pod) != pod
+    ]

@@ -1,0 +1,80 @@
+"""What is measured of a tenant, and which changes are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from unit.operator.factory import a_database, a_tenant, member, what_is_observed
+
+from okitoki.kube.pki import KeyPair, expiry
+from okitoki.metrics.domain import Series
+from okitoki.reconcile.kind import Outcome
+from okitoki.tenant.kind import TenantKind
+from okitoki.tenant.measures import FAILOVERS, last_primary, measures, news
+
+NO_PRIMARY = a_database(members=(member("postgres-1"), member("postgres-2")), voters=())
+
+
+def test_a_tenant_that_is_well() -> None:
+    database = a_database(
+        members=(member("postgres-0", "primary", timeline=3), member("postgres-1"), member("postgres-2"))
+    )
+    observed = what_is_observed(database=database)
+    found = measures(a_tenant(), observed)
+    ends = expiry(observed.secrets.tls)
+    assert ends is not None
+    assert found == {
+        "okitoki_tenant_database_primary": 1,
+        "okitoki_tenant_database_members": 3,
+        "okitoki_tenant_database_members_wanted": 3,
+        "okitoki_tenant_database_synchronous_standbys": 2,
+        "okitoki_tenant_database_timeline": 3,
+        "okitoki_tenant_app_pods": 2,
+        "okitoki_tenant_app_pods_wanted": 2,
+        "okitoki_tenant_certificate_expiry_timestamp_seconds": ends.timestamp(),
+    }
+    Series().put(("Tenant", "acme"), found)
+
+
+def test_without_a_primary_there_is_no_timeline_rather_than_a_wrong_one() -> None:
+    found = measures(a_tenant(), what_is_observed(database=NO_PRIMARY))
+    assert found["okitoki_tenant_database_primary"] == 0
+    assert found["okitoki_tenant_database_synchronous_standbys"] == 0
+    assert "okitoki_tenant_database_timeline" not in found
+
+
+def test_nothing_is_said_of_a_strangers_namespace() -> None:
+    assert measures(a_tenant(), what_is_observed(namespace="foreign")) == {}
+
+
+def test_a_failover_is_told_once_although_nobody_was_primary_in_between() -> None:
+    tenant, kind = a_tenant(), TenantKind()
+    other = a_database(members=(member("postgres-0"), member("postgres-1", "primary"), member("postgres-2")))
+    status: dict[str, object] = {}
+    told = []
+    for database in (a_database(), NO_PRIMARY, NO_PRIMARY, other, other):
+        after = dict(kind.status(tenant, what_is_observed(database=database), Outcome(before=status)))
+        told += [(item.message, item.counter) for item in kind.news(status, after)]
+        status = after
+    assert told == [("the primary of the database was postgres-0 and is postgres-1 now", FAILOVERS)]
+
+
+@pytest.mark.parametrize("before", [{}, {"database": {}}, {"database": {"primary": "postgres-0"}}])
+def test_the_first_primary_is_no_failover(before: dict[str, object]) -> None:
+    observed = what_is_observed()
+    after = {"database": {"lastPrimary": last_primary(before, observed)}}
+    assert after == {"database": {"lastPrimary": "postgres-0"}}
+    assert news(before, after) == []
+
+
+def test_a_wiped_status_tells_nothing() -> None:
+    assert news({"database": {"lastPrimary": "postgres-0"}}, {}) == []
+
+
+def test_a_broken_certificate_has_no_expiry_and_stops_nothing() -> None:
+    observed = what_is_observed()
+    broken = replace(observed.secrets, tls=KeyPair("no certificate", "key"))
+    found = measures(a_tenant(), replace(observed, secrets=broken))
+    assert "okitoki_tenant_certificate_expiry_timestamp_seconds" not in found
+    assert found["okitoki_tenant_app_pods"] == 2
