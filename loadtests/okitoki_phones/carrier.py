@@ -14,6 +14,7 @@ from okitoki_phones.agent import HANG_UP_AFTER
 from okitoki_phones.call import Leg
 from okitoki_phones.config import CarrierConfig, ShortCalls
 from okitoki_phones.dialog import Dialog, key_of_request, new_call_id, new_tag
+from okitoki_phones.landline import Landlines
 from okitoki_phones.media import MediaSession
 from okitoki_phones.records import LegRecord
 from okitoki_phones.sip import NameAddress, Request, Response, SipError, Uri, response_to
@@ -58,7 +59,12 @@ class Carrier:
 
     def __init__(self, config: CarrierConfig, write: Callable[[LegRecord], None], timers: Timers | None = None) -> None:
         self.config = config
-        self.endpoint = Endpoint(Handlers(self._receive, success=self._receive_late_success), timers)
+        self.endpoint = Endpoint(
+            Handlers(self._receive, lambda ack: self.landlines.receive_ack(ack), self._receive_late_success), timers
+        )
+        self.landlines = Landlines(
+            self.endpoint, config.landlines, config.landline_ring_seconds, write, f"{config.seed}/carrier"
+        )
         self.stopping = asyncio.Event()
         self.active = 0
         self.latest_start_ms = 0.0
@@ -85,6 +91,7 @@ class Carrier:
             schedule.cancel()
         await asyncio.gather(*schedules, return_exceptions=True)
         await asyncio.gather(*self._tasks)
+        await self.landlines.close()
 
     def close(self) -> None:
         self.endpoint.close()
@@ -241,6 +248,8 @@ class Carrier:
 
     def _receive(self, transaction: ServerTransaction) -> None:
         request = transaction.request
+        if self.landlines.receive(transaction):
+            return
         leg = self._legs.get(key_of_request(request))
         if leg is not None:
             leg.receive(transaction)

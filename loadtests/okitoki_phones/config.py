@@ -66,6 +66,13 @@ class Section:
         items = self._take(name, list, [], "a list")
         return [Section(item, f"{self._path(name)}[{index}]") for index, item in enumerate(items)]
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of texts, empty if it is not there."""
+        items = self._take(name, list, [], "a list of texts")
+        if not all(isinstance(item, str) and item for item in items):
+            raise ConfigError(f"{self._path(name)}: is {items!r}; give a list of texts that are not empty")
+        return tuple(items)
+
     def range(self, name: str, default: list[float]) -> tuple[float, float]:
         """`[least, most]`, in seconds."""
         value = self._take(name, list, default, "a list of two numbers")
@@ -155,6 +162,9 @@ class CarrierConfig:
     ring_limit: float = 30.0
     seconds: float | None = None
     seed: int = 1
+    landlines: tuple[str, ...] = ()
+    """Numbers of landline phones behind this carrier, which answer what the platform sends to them."""
+    landline_ring_seconds: tuple[float, float] = (0.3, 1.2)
 
     @classmethod
     def read(cls, values: Any) -> CarrierConfig:
@@ -177,7 +187,8 @@ class CarrierConfig:
         config = cls(
             address=top.address("address"), server=top.address("server"), caller=top.text("caller", "+380500000000"),
             long=tuple(long), short=tuple(short), ring_limit=top.number("ringLimitSeconds", 30.0, least=1.0),
-            seconds=seconds or None, seed=top.integer("seed", 1),
+            seconds=seconds or None, seed=top.integer("seed", 1), landlines=top.texts("landlines"),
+            landline_ring_seconds=top.range("landlineRingSeconds", [0.3, 1.2]),
         )  # fmt: skip
         top.done()
         return config

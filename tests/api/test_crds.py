@@ -35,6 +35,7 @@ async def test_the_schemas_are_structural_and_every_rule_compiled(client: Client
 async def test_defaults_are_filled_in_by_the_api_server(client: Client) -> None:
     made = await client.create(tenant("acme"))
     assert made["spec"]["app"] == {"replicas": 2}
+    assert made["spec"]["backup"] == {"landlines": [], "carrierForwarding": False}
     assert made["spec"]["database"] == {"instances": 3, "storage": {"size": "1Gi"}, "rebuildAfterSeconds": 600}
     half = await client.create(tenant("half", database={"storage": {}}))
     assert half["spec"]["database"] == {"instances": 3, "storage": {"size": "1Gi"}, "rebuildAfterSeconds": 600}
@@ -51,6 +52,7 @@ async def test_an_unknown_field_is_refused_under_strict_validation(client: Clien
 
 
 NUMBER = {"number": "+380441234567", "queue": "sales"}
+OTHER = "+380447654321"
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,17 @@ NUMBER = {"number": "+380441234567", "queue": "sales"}
         (tenant("acme", numbers=[{"number": "+3804412345678901", "queue": "sales"}]), "spec.numbers"),
         (tenant("acme", numbers=[NUMBER, NUMBER]), r"spec.numbers\[1\]: Duplicate value"),
         (tenant("acme", numbers=[{**NUMBER, "queue": "Sales!"}]), r"spec.numbers\[0\].queue.*lower-case"),
+        (tenant("acme", backup={"landlines": ["7654321"]}), r"spec.backup.landlines\[0\].*must be in E.164 form"),
+        (tenant("acme", backup={"landlines": [OTHER, OTHER]}), "landlines must not name a number twice"),
+        (tenant("acme", backup={"landlines": [f"+38044765432{n}" for n in range(5)]}), "spec.backup.landlines"),
+        (
+            tenant("acme", numbers=[NUMBER], backup={"landlines": [NUMBER["number"]]}),
+            "must not name one of spec.numbers.*name a telephone elsewhere",
+        ),
+        (
+            tenant("acme", numbers=[{**NUMBER, "landlines": [NUMBER["number"]]}]),
+            "must not name one of spec.numbers.*name a telephone elsewhere",
+        ),
         (tenant("acme", app={"replicas": 0}), "spec.app.replicas"),
         (tenant("acme", database={"instances": 2}), "spec.database.instances"),
         (tenant("acme", database={"rebuildAfterSeconds": 30}), "spec.database.rebuildAfterSeconds"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lab as labs
 from lab import Lab, wait_until
@@ -17,35 +18,41 @@ from okitoki_phones.judge import CallVerdict, judge
 from okitoki_phones.records import read_lines
 
 TENANT, HOST, NUMBER, QUEUE = "acme", "acme.lab.okitoki.test", "+380441234567", "sales"
+LANDLINE = "+380447654321"
 CARRIER, AGENTS = labs.PHONES, f"{labs.NETWORK}.51"
 
 
 _PUBLISH = """
 import asyncio, hashlib, sys
-from okitoki_agents.edge.kamailio import NumberRoute, Routes, publish
-tenant, host, number, queue, *agents = sys.argv[1:]
+from okitoki_agents.edge.kamailio import LandlineRoute, NumberRoute, Routes, publish
+tenant, host, number, queue, landline, *agents = sys.argv[1:]
 digest = lambda name: hashlib.md5(f"{name}:{tenant}:secret-{name}".encode()).hexdigest()
 routes = Routes(
-    numbers={number: NumberRoute(tenant, queue, host)},
-    queues={(tenant, queue): tuple(agents)},
+    numbers={number: NumberRoute(tenant, queue, host)} if agents else {},
+    queues={(tenant, queue): tuple(agents)} if agents else {},
     ha1={(name, host): digest(name) for name in agents},
-    realms={host: tenant},
+    realms={host: tenant} if agents else {},
+    landlines={number: LandlineRoute(tenant, host, (landline,))} if landline else {},
 )
 sys.exit(0 if asyncio.run(publish(routes)) else "Kamailio does not answer")
 """
 
 
 class Phones:
-    """`count` calls that last until `finish`, each to an agent of its own; `spare` agents beside them."""
+    """`count` calls that last until `finish`, each to an agent of its own; `spare` agents beside them. `landline`:
+    where the number's calls go when no phone answers."""
 
-    def __init__(self, lab: Lab, out: Path, count: int, spare: int = 2) -> None:
-        self.lab, self.out, self.count = lab, out, count
+    def __init__(self, lab: Lab, out: Path, count: int, spare: int = 2, landline: str = "") -> None:
+        self.lab, self.out, self.count, self.landline = lab, out, count, landline
         self.agents = [f"{1001 + index}" for index in range(count + spare)]
+        self.expires = 60
+        self.site: subprocess.Popen[bytes] | None = None
+        """The process of all agents' phones."""
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def publish(self) -> None:
         for node in self.lab.nodes:
-            node.run("python3", "-c", _PUBLISH, TENANT, HOST, NUMBER, QUEUE, *self.agents)
+            node.run("python3", "-c", _PUBLISH, TENANT, HOST, NUMBER, QUEUE, self.landline, *self.agents)
 
     def _start(self, role: str, config: Mapping[str, object]) -> subprocess.Popen[bytes]:
         folder = self.out / role
@@ -72,23 +79,40 @@ class Phones:
     def register(self) -> None:
         labs.sh("ip", "-n", "vc-c", "address", "add", f"{AGENTS}/24", "dev", "eth0", check=False)
         agents = [{"username": n, "domain": HOST, "secret": f"secret-{n}", "tenant": TENANT} for n in self.agents]
-        config = {"host": AGENTS, "server": {"host": labs.SIP}, "agents": agents, "ringSeconds": [0.1, 0.4]}
-        self._agents = self._start("agents", config)
+        config = {
+            "host": AGENTS, "server": {"host": labs.SIP}, "agents": agents, "ringSeconds": [0.1, 0.4],
+            "expires": self.expires,
+        }  # fmt: skip
+        self.site = self._start("agents", config)
 
     def call(self, short: list[dict[str, object]] | None = None, long: bool = True) -> None:
         config: dict[str, object] = {
             "address": {"host": CARRIER, "port": 5060}, "server": {"host": labs.SIP}, "short": short or [],
             "long": [{"number": NUMBER, "tenant": TENANT, "count": self.count}] if long else [],
+            "landlines": [self.landline] if self.landline else [],
         }  # fmt: skip
         self._carrier = self._start("carrier", config)
+
+    def site_reachable(self, reachable: bool) -> None:
+        """The tenant's site loses its power or its internet, without a word, or has it back."""
+        for side in ("INPUT", "OUTPUT"):
+            which = ("-d", AGENTS) if side == "INPUT" else ("-s", AGENTS)
+            change = "-D" if reachable else "-A"
+            labs.sh("ip", "netns", "exec", "vc-c", "iptables", "-w", change, side, *which, "-j", "DROP")
 
     def finish(self) -> list[CallVerdict]:
         """Hang up everything and judge."""
         self._carrier.send_signal(signal.SIGTERM)
         self._carrier.wait(90)
-        self._agents.send_signal(signal.SIGTERM)
-        self._agents.wait(30)
-        return judge(read_lines([self.out / role / "calls.jsonl" for role in ("carrier", "agents")]))
+        if self.site is not None:
+            self.site.send_signal(signal.SIGTERM)
+            self.site.wait(30)
+        return judge(self.records())
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the phones wrote so far."""
+        files = [self.out / role / "calls.jsonl" for role in ("carrier", "agents")]
+        return read_lines([file for file in files if file.exists()])
 
     def close(self) -> None:
         for process in self._processes:

@@ -20,7 +20,7 @@ from typing import Any
 
 from okitoki_agents.edge.facts import Paths
 
-TABLES = ("numbers", "queues", "ha1", "realms", "callers")
+TABLES = ("numbers", "queues", "ha1", "realms", "callers", "landlines")
 VERSION_KEY = "#version"
 HTABLE_VERSION = 2
 """Version of the `htable` table schema that Kamailio's htable module checks for in table `version`."""
@@ -43,6 +43,17 @@ class NumberRoute:
 
 
 @dataclass(frozen=True)
+class LandlineRoute:
+    """Where an incoming call to a number goes when the tenant's site does not answer (layer 1)."""
+
+    tenant: str
+    host: str
+    """As in `NumberRoute`."""
+    landlines: tuple[str, ...]
+    """E.164 numbers, called one after another."""
+
+
+@dataclass(frozen=True)
 class Routes:
     """All routes of the region, of every tenant.
 
@@ -50,12 +61,14 @@ class Routes:
     queues:  (tenant, queue) -> agents' user names, in order
     ha1:     (user name, host) -> hex MD5 of user:realm:secret (RFC 2617, HA1)
     realms:  host -> realm (the tenant's name)
+    landlines: E.164 number -> LandlineRoute; they come from the operator, so also for a number that no app has told of
     """
 
     numbers: Mapping[str, NumberRoute] = field(default_factory=dict)
     queues: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     ha1: Mapping[tuple[str, str], str] = field(default_factory=dict)
     realms: Mapping[str, str] = field(default_factory=dict)
+    landlines: Mapping[str, LandlineRoute] = field(default_factory=dict)
 
 
 def rows(routes: Routes) -> dict[str, dict[str, str]]:
@@ -69,6 +82,7 @@ def rows(routes: Routes) -> dict[str, dict[str, str]]:
         "ha1": {f"{user}@{host}": digest for (user, host), digest in routes.ha1.items()},
         "realms": dict(routes.realms),
         "callers": callers,
+        "landlines": {number: f"{r.tenant}|{r.host}|{','.join(r.landlines)}" for number, r in routes.landlines.items()},
     }
 
 
@@ -94,11 +108,7 @@ def _escape(text: str) -> str:
 def write_tables(routes: Routes, paths: Paths) -> dict[str, str]:
     """Write what differs to disk, each file atomically. Returns table name -> version."""
     folder = paths.kamailio_tables
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(
-        folder / "version",
-        f"table_name(string) table_version(int)\n{''.join(f'{t}:{HTABLE_VERSION}' + chr(10) for t in TABLES)}",
-    )
+    _write_schema(folder)
     versions = {}
     for table, entries in rows(routes).items():
         text = table_text(entries)
@@ -108,9 +118,18 @@ def write_tables(routes: Routes, paths: Paths) -> dict[str, str]:
 
 
 def ensure_tables(paths: Paths) -> None:
-    """Empty tables where there are none yet: htable refuses to start without its file."""
-    if not all((paths.kamailio_tables / table).exists() for table in (*TABLES, "version")):
-        write_tables(Routes(), paths)
+    """An empty table for each that is not there yet (htable refuses to start without its file); a table that a newer
+    version brings must not empty the others."""
+    _write_schema(paths.kamailio_tables)
+    for table in TABLES:
+        if not (paths.kamailio_tables / table).exists():
+            _replace(paths.kamailio_tables / table, table_text({}))
+
+
+def _write_schema(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"{table}:{HTABLE_VERSION}\n" for table in TABLES)
+    _replace(folder / "version", f"table_name(string) table_version(int)\n{lines}")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -11,6 +11,13 @@ import jinja2
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.kamailio import TABLES
 
+SILENCE_MS = 750
+"""How long a phone may be silent to an INVITE, sent twice meanwhile, where its number has a landline."""
+LAST_TRY_MS = 1700
+"""Age of a call at which no further phone is tried before its landline: with SILENCE_MS and tm's timer (up to 0.2 s
+late) it stays below the 3 s that were promised."""
+SILENT_SECONDS = 10
+"""How long a phone that was silent is passed over; a REGISTER of it ends that."""
 _HOME_PRIORITY, _AWAY_PRIORITY = 150, 100
 _HOME = {"sip": 0, "media-1": 0, "https": 1, "media-2": 1}
 """Address -> which of the two nodes is its home."""
@@ -52,7 +59,16 @@ def kamailio(facts: Facts, server_id: int) -> str:
     pids, and rtpengine answers a command whose mark it has seen in the last minute with the old answer.
     """
     hosts = [host for carrier in facts.region.carriers for host in carrier.hosts]
-    return _render("kamailio.cfg.j2", facts, tables=TABLES, carrier_hosts=hosts, server_id=server_id)
+    return _render(
+        "kamailio.cfg.j2",
+        facts,
+        tables=TABLES,
+        carrier_hosts=hosts,
+        server_id=server_id,
+        silence_ms=SILENCE_MS,
+        last_try_ms=LAST_TRY_MS,
+        silent_seconds=SILENT_SECONDS,
+    )
 
 
 def keepalived(facts: Facts, interface: str, peer: str) -> str:

@@ -150,6 +150,7 @@ class CallRecordBase(Shape):
     number: E164
     caller: Annotated[Text, Field(max_length=128)]
     agent: Annotated[Text, Field(max_length=64)] | None = None
+    landline: E164 | None = None
     queue: Annotated[Text, Field(max_length=64)] | None = None
     started_at: Time
     answered_at: Time | None = None

@@ -15,8 +15,8 @@ from callcentre.database.connection import Database, fetch_row
 from callcentre.store.changes import ConflictError, NotFoundError
 
 FIELDS = (
-    "direction", "number", "caller", "agent", "queue", "started_at", "answered_at", "ended_at", "end_reason",
-    "call_id", "note",
+    "direction", "number", "caller", "agent", "landline", "queue", "started_at", "answered_at", "ended_at",
+    "end_reason", "call_id", "note",
 )  # fmt: skip
 _COLUMNS = ", ".join(("id", *FIELDS, "recorded_at"))
 

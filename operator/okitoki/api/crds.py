@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from okitoki.api.common import rules
 from okitoki.api.status import TenantStatus, VoiceRegionStatus
-from okitoki.api.tenant import STORAGE_NEVER_SHRINKS, TenantSpec
+from okitoki.api.tenant import LANDLINES_ELSEWHERE, STORAGE_NEVER_SHRINKS, TenantSpec
 from okitoki.api.voiceregion import VoiceRegionSpec
 
 GROUP = "platform.oki-toki.net"
@@ -181,6 +181,7 @@ def all_crds() -> dict[str, dict[str, Any]]:
         TenantStatus,
         _TENANT_COLUMNS,
         STORAGE_NEVER_SHRINKS,
+        LANDLINES_ELSEWHERE,
     )
     region = crd(
         "VoiceRegion",

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from okitoki.api.common import Metadata, Name, Strict, rules
 
@@ -42,6 +42,54 @@ STORAGE_NEVER_SHRINKS = (
 can be taken back."""
 
 
+def _e164(value: str) -> str:
+    if not re.match(E164_PATTERN, value):
+        raise ValueError("must be in E.164 form such as +380441234567")
+    return value
+
+
+Landline = Annotated[
+    str,
+    AfterValidator(_e164),
+    Field(
+        max_length=16,
+        json_schema_extra=rules(
+            (
+                f"self.matches(r'{E164_PATTERN}')",
+                "a landline must be in E.164 form: + and 7 to 15 digits with the country code, such as +380447654321",
+            )
+        ),
+    ),
+]
+"""A landline's number in E.164 form."""
+
+Landlines = Annotated[
+    list[Landline],
+    Field(
+        max_length=4,
+        default_factory=list,
+        json_schema_extra=rules(
+            ("self.all(a, self.exists_one(b, a == b))", "landlines must not name a number twice; remove one of both")
+        ),
+    ),
+]
+
+
+def _differ(value: list[str]) -> list[str]:
+    if len(set(value)) != len(value):
+        raise ValueError("must not name a number twice")
+    return value
+
+
+LANDLINES_ELSEWHERE = (
+    "!has(self.spec.numbers) || !self.spec.numbers.exists(n, "
+    "(has(self.spec.backup) && has(self.spec.backup.landlines) && n.number in self.spec.backup.landlines) "
+    "|| (has(n.landlines) && n.number in n.landlines))",
+    "spec.backup.landlines and spec.numbers[].landlines must not name one of spec.numbers: a call to it would come "
+    "back; name a telephone elsewhere",
+)
+
+
 class Number(Strict):
     """A telephone number of the tenant and where its calls go."""
 
@@ -61,13 +109,24 @@ class Number(Strict):
     """The number in E.164 form, such as +380441234567; one tenant of the platform has it."""
     queue: Name
     """The queue whose agents get its calls; made if it does not exist."""
+    landlines: Landlines
+    """Landlines of this number, in order, in place of spec.backup.landlines."""
 
-    @field_validator("number")
-    @classmethod
-    def _e164(cls, value: str) -> str:
-        if not re.match(E164_PATTERN, value):
-            raise ValueError("must be in E.164 form such as +380441234567")
-        return value
+    _number = field_validator("number")(_e164)
+    _landlines = field_validator("landlines")(_differ)
+
+
+class Backup(Strict):
+    """The two layers of taking calls when servers or the tenant's site are away."""
+
+    landlines: Landlines
+    """Layer 1: called in order by the voice servers, within 3 s, when no phone of the tenant answers at all; for every
+    number that has none of its own."""
+    carrier_forwarding: bool = False
+    """Layer 2: whether forwarding on no answer, busy and unreachable was ordered from the carrier for the numbers. The
+    carrier does it; this says that it is to be counted on."""
+
+    _landlines = field_validator("landlines")(_differ)
 
 
 class App(Strict):
@@ -140,6 +199,8 @@ class TenantSpec(Strict):
         ),
     ]
     """The tenant's telephone numbers."""
+    backup: Backup = Backup(landlines=[])
+    """Where calls go when agents cannot be reached."""
     app: App = App()
     """The call-centre app."""
     database: Database = Database()
@@ -158,6 +219,14 @@ class TenantSpec(Strict):
         if len({number.number for number in value}) != len(value):
             raise ValueError("must not name a number twice")
         return value
+
+    @model_validator(mode="after")
+    def _landlines_are_elsewhere(self) -> TenantSpec:
+        own = {number.number for number in self.numbers}
+        for landlines in (self.backup.landlines, *(number.landlines for number in self.numbers)):
+            if both := sorted(own & set(landlines)):
+                raise ValueError(f"backup.landlines: {both[0]} is one of spec.numbers; name a telephone elsewhere")
+        return self
 
 
 class Tenant(Strict):

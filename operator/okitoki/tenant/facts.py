@@ -122,6 +122,12 @@ def accepted_numbers(tenant: Tenant, observed: Observed) -> list[Number]:
     return [number for number in tenant.spec.numbers if number.number not in observed.claimed]
 
 
+def landlines(tenant: Tenant, observed: Observed) -> dict[str, list[str]]:
+    """Landlines by number, of those that have any: the number's own, else the tenant's."""
+    found = {n.number: n.landlines or tenant.spec.backup.landlines for n in accepted_numbers(tenant, observed)}
+    return {number: list(own) for number, own in sorted(found.items()) if own}
+
+
 def hosts(tenant: Tenant, observed: Observed) -> list[str]:
     """Host names in the regions that exist, home first."""
     return [names.tenant_host(tenant.metadata.name, region.domain) for region in observed.regions if region.exists]

@@ -40,6 +40,7 @@ async def test_a_record_is_stored_once_replayed_and_refused_with_another_body(ap
     key = str(uuid4())
     status, first = await post(app, RECORD, key)
     assert (status, first["id"]) == (201, key)
+    assert first["landline"] is None
     assert {name: first[name] for name in ("number", "caller", "agent", "queue", "note", "callId")} == {
         name: RECORD[name] for name in ("number", "caller", "agent", "queue", "note", "callId")
     }
@@ -51,6 +52,14 @@ async def test_a_record_is_stored_once_replayed_and_refused_with_another_body(ap
     assert "agent, note" in body["error"]["message"]
     assert (await app.client.get(f"/v1/call-records/{key}")).json() == first
     assert server.sql("select count(*) from call_records") == [(1,)]
+
+
+async def test_a_call_that_a_landline_took_says_which(app: App) -> None:
+    record = {**RECORD, "agent": None, "landline": "+380447654321"}
+    status, stored = await post(app, record)
+    assert (status, stored["agent"], stored["landline"]) == (201, None, "+380447654321")
+    status, body = await post(app, {**record, "landline": "7654321"})
+    assert (status, body["error"]["field"]) == (422, "landline")
 
 
 async def test_the_same_record_sent_at_once_many_times_is_one(app: App, server: Server) -> None:

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,16 @@ import pytest
 
 from okitoki_agents.edge import kamailio
 from okitoki_agents.edge.facts import Paths
-from okitoki_agents.edge.kamailio import KamailioError, NumberRoute, Routes, ensure_tables, publish, rows, table_text
+from okitoki_agents.edge.kamailio import (
+    KamailioError,
+    LandlineRoute,
+    NumberRoute,
+    Routes,
+    ensure_tables,
+    publish,
+    rows,
+    table_text,
+)
 
 ROUTES = Routes(
     numbers={
@@ -25,6 +35,9 @@ ROUTES = Routes(
     queues={("acme", "sales"): ("1001", "1002")},
     ha1={("1001", "acme.kyiv.okitoki.test"): "0" * 32},
     realms={"acme.kyiv.okitoki.test": "acme"},
+    landlines={
+        "+380441234567": LandlineRoute("acme", "acme.kyiv.okitoki.test", ("+380447654321", "+380447654322")),
+    },
 )
 
 
@@ -38,6 +51,7 @@ def test_rows_are_what_the_script_reads() -> None:
         "ha1": {"1001@acme.kyiv.okitoki.test": "0" * 32},
         "realms": {"acme.kyiv.okitoki.test": "acme"},
         "callers": {"acme.kyiv.okitoki.test": "+380441234567"},
+        "landlines": {"+380441234567": "acme|acme.kyiv.okitoki.test|+380447654321,+380447654322"},
     }
 
 
@@ -69,6 +83,17 @@ def test_tables_exist_before_the_first_route(tmp_path: Path) -> None:
     kamailio.write_tables(ROUTES, paths)
     before = (paths.kamailio_tables / "numbers").read_text()
     ensure_tables(paths)
+    assert (paths.kamailio_tables / "numbers").read_text() == before
+
+
+def test_a_table_that_a_new_version_brings_does_not_empty_the_others(tmp_path: Path) -> None:
+    """A node that starts on its disk after an upgrade, with no app and no API server to ask, keeps its routes."""
+    paths = Paths(data=tmp_path)
+    kamailio.write_tables(ROUTES, paths)
+    (paths.kamailio_tables / "landlines").unlink()
+    before = (paths.kamailio_tables / "numbers").read_text()
+    ensure_tables(paths)
+    assert (paths.kamailio_tables / "landlines").read_text() == table_text({})
     assert (paths.kamailio_tables / "numbers").read_text() == before
 
 
@@ -137,7 +162,7 @@ async def test_publish_loads_only_what_differs(paths: Paths) -> None:
         fake.reloads.clear()
         assert await publish(ROUTES, paths)
         assert fake.reloads == []
-        more = Routes(ROUTES.numbers, {("acme", "sales"): ("1001",)}, ROUTES.ha1, ROUTES.realms)
+        more = replace(ROUTES, queues={("acme", "sales"): ("1001",)})
         assert await publish(more, paths)
         assert fake.reloads == ["queues"]
 

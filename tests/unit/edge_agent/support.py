@@ -26,6 +26,7 @@ TENANT = {
     "port": 8443,
     "serverName": "app.tenant-acme.svc",
     "edgeToken": TOKEN,
+    "landlines": {"+380441234567": ["+380447654321"]},
 }
 FEED = {
     "tenant": "acme",
@@ -58,7 +59,8 @@ REGION = {
 def tenant(**changes: Any) -> EdgeTenant:
     """A tenant as the agent holds it."""
     document = {**TENANT, **changes}
-    return EdgeTenant(**{**document, "numbers": tuple(document["numbers"])})
+    landlines = {number: tuple(found) for number, found in document["landlines"].items()}
+    return EdgeTenant(**{**document, "numbers": tuple(document["numbers"]), "landlines": landlines})
 
 
 def tenant_secret(name: str = "acme", **changes: Any) -> dict[str, Any]:

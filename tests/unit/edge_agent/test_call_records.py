@@ -26,12 +26,19 @@ FIELDS = {
 }
 
 
+def test_a_call_that_a_landline_took_has_no_agent() -> None:
+    fields = {name: value for name, value in FIELDS.items() if name != "agent"}
+    document = document_of(KEY, {**fields, "landline": "+380447654321"})
+    assert (document["agent"], document["landline"]) == (None, "+380447654321")
+
+
 def test_a_call_becomes_the_apps_record() -> None:
     assert document_of(KEY, FIELDS) == {
         "direction": "in",
         "number": "+380441234567",
         "caller": "+380501112233",
         "agent": "1001",
+        "landline": None,
         "queue": "sales",
         "startedAt": "2025-11-25T00:00:00.123+00:00",
         "answeredAt": "2025-11-25T00:00:03.000+00:00",

@@ -4,7 +4,7 @@ import pytest
 from unit.edge_agent.support import FEED, tenant
 
 from okitoki_agents.edge.agent.routes import RoutesError, foreign_numbers, merge, parse_routes
-from okitoki_agents.edge.kamailio import NumberRoute, rows, table_text
+from okitoki_agents.edge.kamailio import LandlineRoute, NumberRoute, rows, table_text
 
 
 def test_a_feed_becomes_kamailios_tables() -> None:
@@ -16,6 +16,15 @@ def test_a_feed_becomes_kamailios_tables() -> None:
     assert routes.realms == {host: "acme"}
     for table in rows(routes).values():
         assert table_text(table)
+
+
+def test_landlines_need_no_feed() -> None:
+    """An edge that has never heard of the tenant's app has them from the operator."""
+    routes = merge({"acme": tenant()}, {})
+    assert routes.numbers == {}
+    assert routes.landlines == {
+        "+380441234567": LandlineRoute("acme", "acme.kyiv.okitoki.test", ("+380447654321",)),
+    }
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,22 @@ def test_a_tenant_comes_back_from_its_own_document() -> None:
         ("port", "8443"),
         ("numbers", ["380441234567"]),
         ("numbers", "+380441234567"),
+        ("landlines", []),
+        ("landlines", {"+380440000000": ["+380447654321"]}),
+        ("landlines.*380441234567", {"+380441234567": ["7654321"]}),
+        ("landlines.*380441234567", {"+380441234567": ["+380447654321|x"]}),
         ("edgeToken", "short"),
         ("edgeToken", "with blank in the middle"),
     ],
 )
 def test_what_could_break_a_configuration_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(TenantError, match=f"tenant.json: {field}"):
-        parse_tenant({**TENANT, field: value})
+        parse_tenant({**TENANT, field.partition(".")[0]: value})
+
+
+def test_a_document_of_an_older_operator_names_no_landlines() -> None:
+    older = {name: value for name, value in TENANT.items() if name != "landlines"}
+    assert parse_tenant(older).landlines == {}
 
 
 def test_an_error_never_holds_the_token() -> None:

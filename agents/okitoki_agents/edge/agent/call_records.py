@@ -1,7 +1,7 @@
 """Call records as data: what Kamailio writes at a call's start and end, and what the tenant's app wants. Pure.
 
-`call:CALLID;FROMTAG;TOTAG` is a hash of `tenant, number, caller, agent, queue, started, answered, media` and, once
-the call is over, `ended, endReason`; times in epoch milliseconds (docs/interfaces.md, "Calls in Redis").
+`call:CALLID;FROMTAG;TOTAG` is a hash of `tenant, number, caller, agent or landline, queue, started, answered, media`
+and, once the call is over, `ended, endReason`; times in epoch milliseconds (docs/interfaces.md, "Calls in Redis").
 """
 
 import enum
@@ -60,6 +60,7 @@ def document_of(key: str, fields: Mapping[str, str]) -> dict[str, Any]:
         "number": needed("number"),
         "caller": needed("caller"),
         "agent": fields.get("agent") or None,
+        "landline": fields.get("landline") or None,
         "queue": fields.get("queue") or None,
         "startedAt": time("started"),
         "answeredAt": time("answered") if fields.get("answered") else None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from okitoki_agents.edge.agent.tenants import NUMBER, EdgeTenant
-from okitoki_agents.edge.kamailio import NumberRoute, Routes
+from okitoki_agents.edge.kamailio import LandlineRoute, NumberRoute, Routes
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """Queues and users. They become parts of htable keys and SIP URIs, so `:`, `|`, `,`, `@` and blanks are out."""
@@ -87,7 +87,8 @@ def foreign_numbers(tenant: EdgeTenant, routes: TenantRoutes) -> tuple[str, ...]
 
 
 def merge(tenants: Mapping[str, EdgeTenant], feeds: Mapping[str, TenantRoutes]) -> Routes:
-    """What Kamailio is to route by: all tenants with a feed, nothing of those that are gone.
+    """What Kamailio is to route by: all tenants with a feed, nothing of those that are gone. Landlines need no feed:
+    they are for the time when there is none.
 
     A number that two tenants hold stays with the first by name; the operator refuses that before it comes here.
     """
@@ -95,7 +96,10 @@ def merge(tenants: Mapping[str, EdgeTenant], feeds: Mapping[str, TenantRoutes]) 
     queues: dict[tuple[str, str], tuple[str, ...]] = {}
     ha1: dict[tuple[str, str], str] = {}
     realms: dict[str, str] = {}
+    landlines: dict[str, LandlineRoute] = {}
     for name, tenant in sorted(tenants.items()):
+        for number, found in tenant.landlines.items():
+            landlines.setdefault(number, LandlineRoute(name, tenant.host, found))
         feed = feeds.get(name)
         if feed is None:
             continue
@@ -106,4 +110,4 @@ def merge(tenants: Mapping[str, EdgeTenant], feeds: Mapping[str, TenantRoutes]) 
         for number, queue in feed.numbers.items():
             if number in tenant.numbers and number not in numbers:
                 numbers[number] = NumberRoute(name, queue, tenant.host)
-    return Routes(numbers=numbers, queues=queues, ha1=ha1, realms=realms)
+    return Routes(numbers=numbers, queues=queues, ha1=ha1, realms=realms, landlines=landlines)

@@ -5,7 +5,8 @@ import base64
 import binascii
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from okitoki_agents.kube import Object
@@ -23,7 +24,8 @@ class TenantError(ValueError):
 
 @dataclass(frozen=True)
 class EdgeTenant:
-    """One tenant as this edge knows it. `numbers` are all that it may ever receive calls for."""
+    """One tenant as this edge knows it. `numbers` are all that it may ever receive calls for; `landlines` are by number
+    what is called instead, in order, when the tenant's site does not answer."""
 
     tenant: str
     host: str
@@ -33,6 +35,7 @@ class EdgeTenant:
     port: int
     serverName: str
     edgeToken: str
+    landlines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Without the token: a tenant may land in a log line."""
@@ -40,7 +43,8 @@ class EdgeTenant:
 
     def document(self) -> dict[str, Any]:
         """As in `tenant.json`."""
-        return asdict(self) | {"numbers": list(self.numbers)}
+        landlines = {number: list(found) for number, found in self.landlines.items()}
+        return asdict(self) | {"numbers": list(self.numbers), "landlines": landlines}
 
 
 def parse_tenant(document: Any) -> EdgeTenant:
@@ -74,7 +78,19 @@ def parse_tenant(document: Any) -> EdgeTenant:
         port=port,
         serverName=text("serverName", DNS_NAME),
         edgeToken=token,
+        landlines=_landlines(document.get("landlines", {}), numbers),
     )
+
+
+def _landlines(value: Any, numbers: list[str]) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise TenantError(f"tenant.json: landlines: expected an object, found {value!r}")
+    for number, landlines in value.items():
+        if number not in numbers:
+            raise TenantError(f"tenant.json: landlines: {number!r} is not in numbers")
+        if not isinstance(landlines, list) or not all(isinstance(n, str) and NUMBER.fullmatch(n) for n in landlines):
+            raise TenantError(f"tenant.json: landlines.{number}: expected a list of E.164 numbers, found {landlines!r}")
+    return {number: tuple(landlines) for number, landlines in value.items() if landlines}
 
 
 def tenants_of_secrets(secrets: dict[str, Object]) -> tuple[dict[str, EdgeTenant], dict[str, str]]:

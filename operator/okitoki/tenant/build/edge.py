@@ -9,7 +9,7 @@ from okitoki.kube import labels, names
 from okitoki.kube.pki import encode
 from okitoki.kube.resources import Manifest
 from okitoki.tenant.build.common import metadata
-from okitoki.tenant.facts import Observed, RegionFacts, accepted_numbers
+from okitoki.tenant.facts import Observed, RegionFacts, accepted_numbers, landlines
 
 
 def edge_secrets(tenant: Tenant, observed: Observed) -> list[Manifest]:
@@ -54,6 +54,7 @@ def _edge_secret(tenant: Tenant, observed: Observed, region: RegionFacts) -> Man
         "tenant": name,
         "host": names.tenant_host(name, region.domain),
         "numbers": sorted(number.number for number in accepted_numbers(tenant, observed)),
+        "landlines": landlines(tenant, observed),
         "namespace": namespace,
         "service": names.APP,
         "port": names.APP_PORT,

@@ -74,6 +74,8 @@ def test_sizes() -> None:
     [
         (Tenant, {**TENANT, "numbers": [{"number": "1", "queue": "q"}]}, "spec.numbers.0.number"),
         (Tenant, {**TENANT, "numbers": [{"number": "+380441234567", "queue": "q"}] * 2}, "spec.numbers"),
+        (Tenant, {**TENANT, "backup": {"landlines": ["7654321"]}}, "spec.backup.landlines.0"),
+        (Tenant, {**TENANT, "backup": {"landlines": ["+380447654321"] * 2}}, "spec.backup.landlines"),
         (Tenant, {**TENANT, "regions": ["a", "a"]}, "spec.regions"),
         (Tenant, {**TENANT, "colour": "red"}, "spec.colour"),
         (Tenant, {**TENANT, "database": {"storage": {"size": "1GB"}}}, "spec.database.storage.size"),

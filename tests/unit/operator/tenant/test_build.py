@@ -124,10 +124,28 @@ def test_the_edge_is_told_what_the_interface_says() -> None:
         "tenant": "acme",
         "host": "acme.kyiv.okitoki.test",
         "numbers": ["+380441234567"],
+        "landlines": {},
         "namespace": "tenant-acme",
         "service": "app",
         "port": 8443,
         "serverName": "app.tenant-acme.svc",
+    }
+
+
+def test_the_edge_is_told_each_numbers_landlines_its_own_before_the_tenants() -> None:
+    tenant = a_tenant(
+        numbers=[
+            {"number": "+380441234567", "queue": "sales"},
+            {"number": "+380441234568", "queue": "sales", "landlines": ["+380441110000"]},
+            {"number": "+380441234569", "queue": "sales"},
+        ],
+        backup={"landlines": ["+380447654321", "+380447654322"]},
+    )
+    made = built(tenant, claimed={"+380441234569": "older"})
+    document = json.loads(decode(made["Secret/edge-tenant-acme"]["data"]["tenant.json"]))
+    assert document["landlines"] == {
+        "+380441234567": ["+380447654321", "+380447654322"],
+        "+380441234568": ["+380441110000"],
     }
 
 

@@ -1,0 +1,193 @@
+"""Both layers of taking calls, on the two-node lab: how long a caller waits until a landline is called.
+
+    PYTHONPATH=agents:loadtests python tests/edge/layers.py --tree TREE --site SITE [--rounds N] [STATE...]
+
+No app and no database run in the lab: the edge has the last routes. Each STATE is a state of the tenant's site. A line
+for each: where the calls went, and the time from INVITE at the edge to INVITE at the landline, median and worst. Exit
+code 0 only if every call went where it must, in time, and was answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from drill import Drills, records, redis
+from lab import Lab, wait_until
+from phones import LANDLINE, NUMBER, TENANT, Phones, summary
+
+from okitoki_agents.edge.render import SILENT_SECONDS
+from okitoki_phones.judge import COMPLETED
+
+BOUND_SECONDS = 3.0
+"""The promise (issue 5)."""
+STREAM = {"number": NUMBER, "tenant": TENANT, "everySeconds": 1.0, "talkSeconds": [0.5, 1.0]}
+
+
+def ways(found: list[dict[str, Any]]) -> tuple[Counter[str], list[float]]:
+    """Where the calls of the carrier ended, and for those to a landline the seconds until its INVITE."""
+    asked = {r["callId"]: r for r in found if r["role"] == "carrier"}
+    landline = {r["callId"]: r for r in found if r["role"] == "landline"}
+    agent = {r["callId"] for r in found if r["role"] == "agent" and r["establishedAt"]}
+    ends: Counter[str] = Counter()
+    for call_id, call in asked.items():
+        answered = call["establishedAt"] is not None
+        where = "landline" if call_id in landline else "agent" if call_id in agent else "nobody"
+        ends[where if answered else f"{call['code']} {call['reason']}"] += 1
+    waits = [landline[c]["attemptedAt"] - call["attemptedAt"] for c, call in asked.items() if c in landline]
+    return ends, waits
+
+
+class Layers:
+    """Each state is a method `s_NAME`; it returns what it saw and whether that is right."""
+
+    def __init__(self, lab: Lab, out: Path, seconds: float) -> None:
+        self.lab, self.out, self.seconds = lab, out, seconds
+        self.drills = Drills(lab)
+
+    def _phones(self, name: str, count: int, spare: int) -> Phones:
+        for node in self.lab.nodes:
+            redis(node, "FLUSHDB")
+            # What an earlier state taught the script.
+            node.send("kamailio", signal.SIGKILL)
+        time.sleep(2)
+        self.lab.wait_good(60)
+        phones = Phones(self.lab, self.out / name, count, spare, LANDLINE)
+        phones.expires = 600
+        phones.publish()
+        return phones
+
+    def _to_landline(self, phones: Phones, wanted: str = "landline") -> tuple[str, bool]:
+        phones.call(short=[STREAM], long=False)
+        time.sleep(self.seconds)
+        verdicts = phones.finish()
+        ends, waits = ways(phones.records())
+        worst = max(waits, default=0.0)
+        middle = statistics.median(waits) if waits else 0.0
+        good = set(ends) == {wanted} and worst < BOUND_SECONDS
+        good = good and all(verdict.outcome == COMPLETED for verdict in verdicts)
+        return f"{dict(ends)}, landline after median {middle:.2f} worst {worst:.2f} s", good
+
+    def s_no_routes(self) -> tuple[str, bool]:
+        """The edge has never heard of the tenant's app."""
+        return self._to_landline(self._phones("no_routes", 0, 0))
+
+    def s_none_registered(self) -> tuple[str, bool]:
+        """No phone is registered."""
+        return self._to_landline(self._phones("none_registered", 0, 200))
+
+    def s_one_silent(self) -> tuple[str, bool]:
+        """One phone is registered and has lost power."""
+        return self._silent("one_silent", 1)
+
+    def s_all_silent(self) -> tuple[str, bool]:
+        """200 phones are registered and have lost power."""
+        return self._silent("all_silent", 200)
+
+    def _silent(self, name: str, agents: int) -> tuple[str, bool]:
+        phones = self._phones(name, 0, agents)
+        try:
+            phones.register()
+            phones.site_reachable(False)
+            phones.call(short=[STREAM], long=False)
+            time.sleep(self.seconds)
+            # Power is back. A phone that was silent is passed over for a while, unless it registers anew.
+            phones.site_reachable(True)
+            gone_by = time.time()
+            time.sleep(SILENT_SECONDS + 8)
+            phones.finish()
+        finally:
+            phones.close()
+        found = phones.records()
+        before = [r for r in found if r["role"] != "carrier" or r["attemptedAt"] < gone_by - BOUND_SECONDS]
+        after = [r for r in found if r["role"] != "carrier" or r["attemptedAt"] > gone_by + SILENT_SECONDS + 1]
+        (ends, waits), (later, _) = ways(before), ways(after)
+        worst, middle = max(waits, default=0.0), statistics.median(waits) if waits else 0.0
+        # The only agent of a queue may be talking when the next call comes.
+        busy = {"480 No Agent Available"} if agents == 1 else set()
+        good = set(ends) == {"landline"} and worst < BOUND_SECONDS
+        good = good and later["agent"] > 0 and set(later) <= {"agent"} | busy
+        return f"{dict(ends)} after median {middle:.2f} worst {worst:.2f} s; power back: {dict(later)}", good
+
+    def s_busy(self) -> tuple[str, bool]:
+        """Every agent talks: that is no fault of the site, and the carrier is told so."""
+        phones = self._phones("busy", 2, 0)
+        try:
+            phones.register()
+            phones.call(short=[STREAM], long=True)
+            time.sleep(self.seconds)
+            phones.finish()
+        finally:
+            phones.close()
+        ends, _ = ways(phones.records())
+        return str(dict(ends)), ends["landline"] == 0 and ends["agent"] == 2 and sum(ends.values()) > 2
+
+    def s_takeover(self) -> tuple[str, bool]:
+        """The node of the media dies while callers talk to the landline."""
+        phones = self._phones("takeover", 5, 0)
+        try:
+            phones.call()
+            wait_until("calls to be answered", lambda: len(records(self.lab.a)) >= 5, 30)
+            time.sleep(2)
+            seen = self.drills.f_all()
+            time.sleep(4)
+            verdicts = phones.finish()
+        finally:
+            phones.close()
+        self.drills.revive()
+        ends, _ = ways(phones.records())
+        kept: dict[str, set[str]] = {}
+        for key, fields in (item for node in self.lab.nodes for item in records(node).items()):
+            kept[key] = kept.get(key, set()) | fields
+        whole = sum({"answered", "ended", "landline"} <= fields and "agent" not in fields for fields in kept.values())
+        good = ends == Counter(landline=5) and whole == 5 and all(v.outcome == COMPLETED for v in verdicts)
+        return f"{seen} | {dict(ends)} | {summary(verdicts)} | {whole} whole records of {len(kept)}", good
+
+    def run(self, name: str) -> bool:
+        seen, good = getattr(self, f"s_{name}")()
+        print(f"{'ok  ' if good else 'FAIL'} {name}: {seen}", flush=True)
+        return bool(good)
+
+
+def main() -> int:
+    states = [name.removeprefix("s_") for name in vars(Layers) if name.startswith("s_")]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--tree", type=Path, required=True)
+    parser.add_argument("--site", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=15.0, help="of calls in each state, one a second")
+    parser.add_argument("--keep", type=Path, help="leave logs and the phones' records in this folder")
+    parser.add_argument("states", nargs="*", help=f"of {', '.join(states)} (all)")
+    options = parser.parse_args()
+    chosen = options.states or states
+    if unknown := set(chosen) - set(states):
+        parser.error(f"no such state: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    work = Path(tempfile.mkdtemp(prefix="vc-lab-"))
+    results: list[bool] = []
+    try:
+        with Lab(work, options.tree, options.site).up() as lab:
+            for node in lab.nodes:
+                node.start()
+            lab.wait_good(60)
+            for number in range(options.rounds):
+                layers = Layers(lab, work / "calls" / str(number), options.seconds)
+                results += [layers.run(name) for name in chosen]
+    finally:
+        if options.keep:
+            for folder in filter(lambda name: (work / name).exists(), ("a/logs", "b/logs", "calls")):
+                shutil.copytree(work / folder, options.keep / folder, dirs_exist_ok=True)
+        shutil.rmtree(work, ignore_errors=True)
+    return 0 if results and all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
