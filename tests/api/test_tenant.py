@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 import yaml
@@ -318,3 +319,74 @@ async def _store_unchecked(world: World, manifest: Manifest) -> None:
             except Exception:
                 await asyncio.sleep(0.1)
     await world.admin.apply(crd)
+
+
+async def _ready(world: World) -> None:
+    await create(world, tenant("acme"))
+    await world.reconcile("acme")
+    await world.patroni_store("acme", "config", {"config": "{}"})
+    await world.make_pods("acme")
+    await _patroni_has_its_settings(world, "acme")
+    await world.reconcile("acme", times=2)
+
+
+async def _ask_for_a_switchover(world: World, value: str) -> None:
+    await world.admin.merge_patch(kinds.TENANT, "acme", {"metadata": {"annotations": {labels.SWITCHOVER: value}}})
+
+
+async def _switchover(world: World) -> object:
+    found = await world.admin.get(kinds.TENANT, "acme")
+    assert found is not None
+    assert labels.SWITCHOVER not in (found["metadata"].get("annotations") or {})
+    return found["status"]["database"].get("lastSwitchover")
+
+
+async def test_a_requested_switchover_is_made_once_and_answered(world: World) -> None:
+    await _ready(world)
+    request = datetime.now(UTC).isoformat()
+    await _ask_for_a_switchover(world, request)
+    await world.reconcile("acme", times=3)
+    assert len(world.agent.asked) == 1
+    answer = {"requested": request, "succeeded": True, "message": "postgres-0 has given its role away"}
+    assert await _switchover(world) == answer
+    assert await world.reconcile("acme") == [], "nothing is written at rest"
+    await world.admin.merge_patch(kinds.TENANT, "acme", {"spec": {"displayName": "Another"}})
+    await world.reconcile("acme")
+    assert await _switchover(world) == answer, "the answer stays"
+
+
+async def test_a_switchover_that_the_agent_refuses_is_not_tried_again(world: World) -> None:
+    await _ready(world)
+    world.agent.broken = "nobody could take over now"
+    await _ask_for_a_switchover(world, request := datetime.now(UTC).isoformat())
+    await world.reconcile("acme", times=3)
+    assert len(world.agent.asked) == 1
+    assert await _switchover(world) == {
+        "requested": request,
+        "succeeded": False,
+        "message": "nobody could take over now",
+    }
+
+
+async def test_a_request_from_an_old_manifest_changes_nothing(world: World) -> None:
+    await _ready(world)
+    await _ask_for_a_switchover(world, "2020-01-01T00:00:00Z")
+    await world.reconcile("acme", times=2)
+    assert world.agent.asked == []
+    found = await _switchover(world)
+    assert isinstance(found, dict)
+    assert not found["succeeded"]
+    assert "ask again" in found["message"]
+
+
+async def test_an_operator_that_dies_after_taking_the_request_never_acts_on_it_later(world: World) -> None:
+    await _ready(world)
+    await _ask_for_a_switchover(world, datetime.now(UTC).isoformat())
+    async with world.operator() as (reconcile, client):
+        client.crash_after = 1
+        with pytest.raises(Crash):
+            await reconcile("acme")
+        assert client.writes == [f"PATCH {kinds.TENANT.path(name='acme')}"]
+    await world.reconcile("acme", times=2)
+    assert world.agent.asked == []
+    assert await _switchover(world) is None

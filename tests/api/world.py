@@ -10,6 +10,7 @@ from typing import Any
 
 import kopf
 
+from okitoki.database.agent_api import AgentApi, AgentError
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
 from okitoki.kube.client import Client
@@ -68,6 +69,21 @@ class FakeApp:
         self.profiles[namespace] = dict(profile)
 
 
+class FakeAgent(AgentApi):
+    """The agents of all tenants: counts the addresses that were asked to hand over; `broken` is their refusal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.broken = ""
+
+    async def handover(self, address: str, password: str) -> str:
+        self.asked.append(address)
+        if self.broken:
+            raise AgentError(self.broken)
+        return "postgres-1 has taken over"
+
+
 async def wait_until(state: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     """Wait for a state; `TimeoutError` when it does not come."""
     async with asyncio.timeout(seconds):
@@ -115,6 +131,7 @@ class World:
         self.connection = connection
         self.admin = admin
         self.app = FakeApp()
+        self.agent = FakeAgent()
         self.user = ""
         """Whom the operator acts as; empty: the administrator."""
         self.authority = Authority(new_authority(datetime.now(UTC)))
@@ -174,7 +191,7 @@ class World:
             index = Index()
             await index.load(client)
             ctx = Context(client, index, IMAGES, "okitoki-system", self.authority, _Silent(client))
-            reconciler = Reconciler(TenantKind(app_api=lambda _: self.app), ctx)
+            reconciler = Reconciler(TenantKind(app_api=lambda _: self.app, agent_api=self.agent), ctx)
             yield reconciler.reconcile, client
 
     async def reconcile(self, name: str, times: int = 1) -> list[str]:

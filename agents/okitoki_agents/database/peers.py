@@ -1,6 +1,7 @@
 """What agents say to each other: whether a primary is dead, and to cut the stream from it.
 
-Plain HTTP between the members' pods, which a NetworkPolicy closes to everybody else; the token is Patroni's own.
+Plain HTTP between the members' pods, which a NetworkPolicy closes to everybody but the operator (it asks for
+a hand-over); the token is Patroni's own.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -28,6 +29,8 @@ class Metadata(BaseModel):
     name: str
     uid: str
     generation: int = 1
+    resource_version: str = Field("", alias="resourceVersion")
+    annotations: Mapping[str, str] = Field(default_factory=dict)
     creation_timestamp: str = Field("", alias="creationTimestamp")
 
 

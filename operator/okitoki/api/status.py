@@ -38,6 +38,17 @@ class ResourceStatus(Strict):
     """State by aspect; `Ready` sums up."""
 
 
+class SwitchoverStatus(Strict):
+    """What became of the last planned change of the primary that was asked for."""
+
+    requested: Annotated[str, Field(max_length=64)]
+    """The request's value, a time."""
+    succeeded: bool
+    """Whether another member has taken over."""
+    message: Annotated[str, Field(max_length=1024)]
+    """Why, or why not."""
+
+
 class DatabaseStatus(Strict):
     """The PostgreSQL cluster."""
 
@@ -49,6 +60,8 @@ class DatabaseStatus(Strict):
     """Members in order (the primary, and standbys that stream) of those wanted, such as 3/3."""
     storage: Annotated[str | None, Field(max_length=12, pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")] = None
     """Size of the members' volumes now (of the largest)."""
+    last_switchover: SwitchoverStatus | None = None
+    """The last planned change of the primary."""
 
 
 class AppStatus(Strict):

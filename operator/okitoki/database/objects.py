@@ -91,8 +91,8 @@ def role_binding(cluster: DatabaseCluster) -> Manifest:
 
 
 def network_policy(cluster: DatabaseCluster) -> Manifest:
-    """Who may reach the members: the tenant's app and the members themselves; Patroni's REST API also the operator;
-    their agents only each other."""
+    """Who may reach the members: the tenant's app and the members themselves; Patroni's REST API and the
+    members' agents also the operator."""
     members = {"podSelector": {"matchLabels": cluster.selector()}}
     app = {"podSelector": {"matchLabels": labels.selector(names.APP, tenant=cluster.tenant)}}
     operator = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": cluster.operator_namespace}}}
@@ -106,7 +106,7 @@ def network_policy(cluster: DatabaseCluster) -> Manifest:
             "ingress": [
                 {"from": [members, app], "ports": [{"protocol": "TCP", "port": names.POSTGRES_PORT}]},
                 {"from": [members, operator], "ports": [{"protocol": "TCP", "port": names.PATRONI_PORT}]},
-                {"from": [members], "ports": [{"protocol": "TCP", "port": names.DATABASE_AGENT_PORT}]},
+                {"from": [members, operator], "ports": [{"protocol": "TCP", "port": names.DATABASE_AGENT_PORT}]},
             ],
         },
     }

@@ -19,6 +19,8 @@ EDGE_TENANT = f"{PLATFORM_GROUP}/edge-tenant"
 POD_SECURITY = "pod-security.kubernetes.io"
 
 APPLIED_HASH = f"{PLATFORM_GROUP}/applied-hash"
+SWITCHOVER = f"{PLATFORM_GROUP}/switchover"
+"""Annotation of a Tenant by which a person asks for another primary; its value is the time of the request."""
 EDGE_STATUS = f"{PLATFORM_GROUP}/edge-status"
 
 MANAGER = "okitoki-operator"

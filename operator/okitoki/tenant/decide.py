@@ -5,6 +5,8 @@ from __future__ import annotations
 from okitoki.api.tenant import Tenant, storage_bytes
 from okitoki.database.rebuild import Rebuild, as_action, decide_rebuild
 from okitoki.database.spec import dynamic_configuration, needed_changes
+from okitoki.database.switchover import decide_switchover
+from okitoki.kube import labels
 from okitoki.reconcile.kind import Action
 from okitoki.tenant.build.common import database_cluster
 from okitoki.tenant.facts import Observed, same_profile, wanted_profile
@@ -13,6 +15,7 @@ PROVISION = "provision-numbers"
 CONFIGURE_DATABASE = "configure-database"
 GROW_VOLUMES = "grow-volumes"
 REBUILD_MEMBER = "rebuild-member"
+SWITCH_OVER = "switch-over"
 
 
 def decide(tenant: Tenant, observed: Observed) -> list[Action]:
@@ -25,6 +28,7 @@ def decide(tenant: Tenant, observed: Observed) -> list[Action]:
             grow_volumes(tenant, observed),
             configure(tenant, observed),
             rebuild_member(tenant, observed),
+            switch_over(tenant, observed),
             provision(tenant, observed),
         )
         if action is not None
@@ -64,6 +68,18 @@ def rebuild_member(tenant: Tenant, observed: Observed) -> Action | None:
     """A member whose node does not come back is made anew elsewhere."""
     found = rebuild(tenant, observed)
     return Action(REBUILD_MEMBER, found.reason, as_action(found.member)) if found.member else None
+
+
+def switch_over(tenant: Tenant, observed: Observed) -> Action | None:
+    """A request for another primary is answered once; `address` is None when it is refused."""
+    requested = tenant.metadata.annotations.get(labels.SWITCHOVER)
+    if requested is None:
+        return None
+    found = decide_switchover(
+        requested, observed.database, observed.losses, tenant.spec.database.instances, observed.now
+    )
+    address = found.primary.address if found.primary else None
+    return Action(SWITCH_OVER, found.reason, {"requested": requested, "address": address})
 
 
 def provision(tenant: Tenant, observed: Observed) -> Action | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from okitoki.api.tenant import Tenant, storage_size
+from okitoki.database.agent_api import AgentApi, AgentError
 from okitoki.database.patroni_api import PatroniApi, PatroniError
 from okitoki.database.spec import claim_of
 from okitoki.kube import labels, names
@@ -23,7 +24,7 @@ from okitoki.tenant.build import build
 from okitoki.tenant.conditions import conditions
 from okitoki.tenant.facts import Observed, accepted_numbers, hosts
 from okitoki.tenant.finalize import finalize
-from okitoki.tenant.measures import REBUILT, last_primary, measures, news
+from okitoki.tenant.measures import REBUILT, last_primary, last_switchover, measures, news
 from okitoki.tenant.observe import observe
 
 RECHECK_SECONDS = 5.0
@@ -46,11 +47,13 @@ class TenantKind:
         self,
         app_api: Callable[[str], AppApi] = HttpsAppApi,
         patroni_api: PatroniApi | None = None,
+        agent_api: AgentApi | None = None,
     ) -> None:
         """`app_api` makes the client of the apps from the CA's certificate."""
         self._make_app_api = app_api
         self._app_api: AppApi | None = None
         self._patroni = patroni_api or PatroniApi()
+        self._agents = agent_api or AgentApi()
 
     def parse(self, raw: Manifest) -> Tenant:
         """Raises `InvalidResource`."""
@@ -101,13 +104,30 @@ class TenantKind:
                     await self._patroni.configure(action.data["address"], password, action.data["changes"])
                 case decide.REBUILD_MEMBER:
                     await self._rebuild(ctx, resource, namespace, action)
+                case decide.SWITCH_OVER:
+                    await self._switch_over(ctx, resource, observed, action)
                 case decide.GROW_VOLUMES:
                     patch = {"spec": {"resources": {"requests": {"storage": action.data["size"]}}}}
                     for claim in action.data["claims"]:
                         await ctx.client.merge_patch(kinds.PERSISTENT_VOLUME_CLAIM, claim, patch, namespace=namespace)
-        except (AppUnavailable, PatroniError) as error:
+        except (AppUnavailable, PatroniError, AgentError) as error:
             return str(error)
         return None
+
+    async def _switch_over(self, ctx: Context, resource: Tenant, observed: Observed, action: Action) -> None:
+        """The request is taken away first, so that it is never acted on twice; raises `AgentError`."""
+        metadata = resource.metadata
+        annotations = {"annotations": {labels.SWITCHOVER: None}, "resourceVersion": metadata.resource_version}
+        raw = await ctx.client.merge_patch(kinds.TENANT, metadata.name, {"metadata": annotations})
+        try:
+            if action.data["address"] is None:
+                raise AgentError(action.reason)
+            word = await self._agents.handover(action.data["address"], observed.secrets.database["rest-password"])
+        except AgentError as error:
+            refused = action.data["address"] is None
+            await ctx.events.record(raw, "Warning", f"Switchover{'Refused' if refused else 'Failed'}", str(error))
+            raise
+        await ctx.events.record(raw, "Normal", "SwitchedOver", f"{action.reason}: {word}")
 
     async def _rebuild(self, ctx: Context, resource: Tenant, namespace: str, action: Action) -> None:
         """The claim first: it goes when its pod has gone, and the StatefulSet makes both anew."""
@@ -128,16 +148,17 @@ class TenantKind:
         """The rest of the status (`okitoki.api.status.TenantStatus`)."""
         if observed.namespace == "foreign":
             return {}
-        primary, wanted = observed.database.primary, resource.spec.database.instances
+        database, wanted = observed.database, resource.spec.database.instances
         known = observed.profile is not None
         return {
             "namespace": names.tenant_namespace(resource.metadata.name),
             "hosts": hosts(resource, observed),
             "database": {
-                "primary": primary.name if primary else None,
+                "primary": database.primary.name if database.primary else None,
                 "lastPrimary": last_primary(outcome.before, observed),
-                "members": f"{observed.database.in_order}/{wanted}",
+                "members": f"{database.in_order}/{wanted}",
                 "storage": storage_size(max(sizes)) if (sizes := observed.volumes.sizes.values()) else None,
+                "lastSwitchover": last_switchover(resource, observed, outcome),
             },
             "app": {"replicas": f"{observed.app.ready}/{resource.spec.app.replicas}"},
             "numbers": len(accepted_numbers(resource, observed)) if known else None,

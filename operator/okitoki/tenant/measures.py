@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from okitoki.api.tenant import Tenant
+from okitoki.kube import labels
 from okitoki.kube.pki import expiry
 from okitoki.metrics.domain import Measures
-from okitoki.reconcile.kind import News
+from okitoki.reconcile.kind import News, Outcome
+from okitoki.tenant.decide import SWITCH_OVER
 from okitoki.tenant.facts import Observed
 
 FAILOVERS = "okitoki_tenant_database_failovers_total"
@@ -40,6 +42,19 @@ def last_primary(before: Mapping[str, Any], observed: Observed) -> str | None:
     primary = observed.database.primary
     known: str | None = (before.get("database") or {}).get("lastPrimary")
     return primary.name if primary else known
+
+
+def last_switchover(tenant: Tenant, observed: Observed, outcome: Outcome) -> Mapping[str, Any] | None:
+    """What became of the request of this reconcile, else of the last one."""
+    if SWITCH_OVER not in outcome.acted:
+        known: Mapping[str, Any] | None = (outcome.before.get("database") or {}).get("lastSwitchover")
+        return known
+    primary, error = observed.database.primary, outcome.acted[SWITCH_OVER]
+    return {
+        "requested": tenant.metadata.annotations[labels.SWITCHOVER][:64],
+        "succeeded": error is None,
+        "message": (error or f"{primary.name if primary else ''} has given its role away")[:1024],
+    }
 
 
 def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
