@@ -128,7 +128,8 @@ def test_the_terminal_shows_figures_goals_and_what_was_not_possible() -> None:
             {"experiment": "primary-pod-kill", "runs": 9, "done": 8, "notPossible": 0, "worst": worst,
              "goals": {"writeGapSeconds": 3.0}, "ownStallSeconds": 0.0},
         ],
-        "notPossible": ["no clock"], "slow": [], "claim": "no acknowledged loss observed", "verdict": "failed", "failures": ["x"],
+        "notPossible": ["no clock"], "slow": [], "claim": "no acknowledged loss observed",
+        "verdict": "failed", "failures": ["x"],
     }  # fmt: skip
     text = "\n".join(lines(found))
     for words in ("8 of 9", "2.50 s", "3.0 s", "not possible here: no clock", "VERDICT: FAILED", "  - x"):
