@@ -20,7 +20,6 @@ IN, OUT = "in", "out"
 DEVICE = "eth0"
 
 # Early enough that nothing else has answered, and before addresses are translated.
-CHAIN = "type filter hook {hook} priority -450; policy accept;"
 HOOKS = {IN: ("prerouting", "input"), OUT: ("output", "postrouting")}
 
 
@@ -51,30 +50,31 @@ def directions(parameters: Parameters) -> tuple[str, ...]:
     return (IN, OUT) if wanted == "both" else (wanted,)
 
 
-def rules_plan(world: World, target: Target, fault: str, rules: Sequence[tuple[str, str]], arp: Sequence[str]) -> Plan:
-    """A table with rules (hook, rule); ARP is dropped in the directions `arp`."""
-    where = place(world, target)
-    hooks = list(dict.fromkeys(hook for hook, _ in rules))
-    lines = [f"table inet {TABLE} {{"]
-    for hook in hooks:
+def rules_plan(world: World, target: Target, fault: str, rules: Sequence[tuple[str, str]]) -> Plan:
+    """A table with rules (hook, rule) for IP packets."""
+    lines = []
+    for hook in dict.fromkeys(hook for hook, _ in rules):
         mine = " ".join(f"{rule};" for at, rule in rules if at == hook)
-        lines.append(f" chain {hook} {{ {CHAIN.format(hook=hook)} {mine} }}")
-    lines.append("}")
-    lines += [f"table arp {TABLE} {{"] if arp else []
-    for way in arp:
-        hook = "input" if way == IN else "output"
-        lines.append(f" chain {hook} {{ type filter hook {hook} priority -450; policy accept; counter drop; }}")
-    lines += ["}"] if arp else []
-    remove = f"nft delete table inet {TABLE}; nft delete table arp {TABLE}; true"
+        lines.append(f" chain {hook} {{ type filter hook {hook} priority -450; policy accept; {mine} }}")
+    return table_plan(world, target, fault, "inet", lines, [rule for _, rule in rules])
+
+
+def table_plan(
+    world: World, target: Target, fault: str, family: str, chains: Sequence[str], rules: Sequence[str]
+) -> Plan:
+    """An nft table of a family, with its chains; `rules` are for people."""
+    where = place(world, target)
+    lines = [f"table {family} {TABLE} {{", *chains, "}"]
+    remove = f"nft delete table {family} {TABLE}; true"
     listing = where.step("nft", "list", "tables")
     return Plan(
         fault,
         target.title,
-        inject=(where.step("nft", "\n".join(lines), words=f"nft rules: {'; '.join(rule for _, rule in rules)}"),),
+        inject=(where.step("nft", "\n".join(lines), words=f"nft rules: {'; '.join(rules)}"),),
         bit=(
             Check(
                 "packets were dropped",
-                where.step("nft", "list", "table", "inet", TABLE),
+                where.step("nft", "list", "table", family, TABLE),
                 r"packets [1-9][0-9]* bytes [0-9]+ drop",
                 15,
             ),
@@ -83,7 +83,7 @@ def rules_plan(world: World, target: Target, fault: str, rules: Sequence[tuple[s
         healed=(Check("the rules are gone", listing, rf"^(?![\s\S]*{TABLE})"),),
         namespaces=_namespaces(world, target),
         nodes=target.nodes,
-        facts={"node": where.node, "rules": [rule for _, rule in rules]},
+        facts={"node": where.node, "rules": list(rules)},
     )
 
 
@@ -92,15 +92,20 @@ def _namespaces(world: World, target: Target) -> tuple[str, ...]:
 
 
 def plan_cut(world: World, target: Target, parameters: Parameters) -> Plan:
-    """A node's or pod's network cut, in one direction or both. The node lives on, and its pods reach each other."""
+    """A node's or pod's network cut, in one direction or both. The node lives on, and its pods reach each other.
+
+    At the device, as a pulled cable is: keepalived announces addresses through packet sockets, which the hooks of IP and
+    ARP never see, and a node that is cut off but announces itself every second draws the others' packets to itself.
+    """
     ways = directions(parameters)
     device = str(parameters.get("device", DEVICE))
-    rules = []
-    if IN in ways:
-        rules.append(("prerouting", f'iifname "{device}" counter drop'))
-    if OUT in ways:
-        rules.append(("postrouting", f'oifname "{device}" counter drop'))
-    return rules_plan(world, target, "network-cut", rules, ways)
+    hooks = {IN: "ingress", OUT: "egress"}
+    chains = [
+        f' chain {way} {{ type filter hook {hooks[way]} device "{device}" priority -500; counter drop; }}' for way in ways
+    ]
+    return table_plan(
+        world, target, "network-cut", "netdev", chains, [f"{device} {hooks[way]} counter drop" for way in ways]
+    )
 
 
 def peers_of(world: World, target: Target, parameters: Parameters) -> list[str]:
@@ -157,7 +162,7 @@ def plan_partition(world: World, target: Target, parameters: Parameters) -> Plan
         rules.append((hook, f"ip saddr {{ {addresses} }} counter drop"))
     for hook in HOOKS[OUT] if OUT in ways else ():
         rules.append((hook, f"ip daddr {{ {addresses} }} counter drop"))
-    return rules_plan(world, target, "partition", rules, ())
+    return rules_plan(world, target, "partition", rules)
 
 
 def plan_loss(world: World, target: Target, parameters: Parameters) -> Plan:
@@ -169,7 +174,7 @@ def plan_loss(world: World, target: Target, parameters: Parameters) -> Plan:
     rule = f"numgen random mod 100 < {percent} counter drop"
     rules = [("prerouting", f'iifname != "lo" {rule}')] if IN in ways else []
     rules += [("postrouting", f'oifname != "lo" {rule}')] if OUT in ways else []
-    return rules_plan(world, target, "packet-loss", rules, ())
+    return rules_plan(world, target, "packet-loss", rules)
 
 
 def _queue_plan(world: World, target: Target, fault: str, discipline: Sequence[str]) -> Plan:
@@ -222,7 +227,7 @@ def plan_mute(world: World, target: Target, parameters: Parameters) -> Plan:
     ports = region["spec"]["media"]["portRange"]
     to = ", ".join(host for carrier in region["spec"]["carriers"] for host in carrier["hosts"])
     rule = f"ip daddr {{ {to} }} udp sport {ports['from']}-{ports['to']} counter drop"
-    return rules_plan(world, target, "mute", [("output", rule)], ())
+    return rules_plan(world, target, "mute", [("output", rule)])
 
 
 FAULTS = (

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -88,13 +90,45 @@ def test_all_lose_power_at_once_and_the_control_plane_comes_first() -> None:
 
 def test_a_cut_has_the_wanted_direction_and_counts_what_it_drops() -> None:
     both = commands(planned(Platform(), "network-cut", "node-of:primary"))
-    assert 'iifname "eth0" counter drop' in both
-    assert 'oifname "eth0" counter drop' in both
+    assert 'hook ingress device "eth0" priority -500; counter drop' in both
+    assert 'hook egress device "eth0" priority -500; counter drop' in both
     out = commands(planned(Platform(), "network-cut", "node-of:primary", direction="out"))
-    assert "iifname" not in out
-    assert "chain output" in out  # ARP too
+    assert "ingress" not in out
+    assert "egress" in out
     with pytest.raises(ChaosError, match="must be in, out or both"):
         planned(Platform(), "network-cut", "node-of:primary", direction="up")
+
+
+def test_a_cut_lets_no_announcement_through_that_ip_never_sees() -> None:
+    """Seen on a cluster: the node that was cut off went on announcing its addresses, and drew calls to itself."""
+    (rules,) = planned(Platform(), "network-cut", "node-of:primary").inject[0].arguments[1:]
+    script = f"""
+        ip link add eth0 type veth peer name far
+        ip link set eth0 up; ip link set far up
+        {sys.executable} - <<'END'
+import socket
+near, far = (socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) for _ in range(2))
+near.bind(("eth0", 0)); far.bind(("far", 0)); far.settimeout(0.5)
+announcement = b"\\xff" * 6 + b"\\x02" * 6 + b"\\x08\\x06" + b"\\x2a" * 40
+def heard():
+    try:
+        near.send(announcement)
+    except OSError:
+        pass
+    try:
+        while far.recv(100) != announcement: pass
+        return True
+    except TimeoutError:
+        return False
+print("before", heard())
+import subprocess
+subprocess.run(["nft", "-f", "-"], input={rules!r}, text=True, check=True)
+print("after", heard())
+END
+    """
+    apart = ["unshare", "--user", "--map-root-user", "--net", "bash", "-euc"]
+    done = subprocess.run([*apart, script], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["before", "True", "after", "False"]
 
 
 def test_a_partition_names_pods_and_their_services_on_the_other_side() -> None:
