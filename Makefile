@@ -56,9 +56,10 @@ types: setup ## mypy --strict
 	$(BIN)/mypy
 imports: setup ## Layers, by import-linter
 	$(BIN)/lint-imports
-generated: setup ## crds/ and the CRD chart are what the models say
+generated: setup ## crds/, the CRD chart and docs/api.md are what the models say
 	$(BIN)/python -m okitoki.api.crds --check
 	$(BIN)/python -m okitoki.api.crds --check charts/okitoki-crds/files
+	$(BIN)/python -m okitoki.api.reference --check
 charts: cluster-tools ## helm lint of the charts
 	$(LOCAL) run helm lint --strict charts/okitoki-crds
 	$(LOCAL) run helm lint --strict charts/okitoki --values charts/okitoki/ci/values.yaml
@@ -78,9 +79,10 @@ load: $(VENV)/.ready ## Locust on a tenant of the local cluster: make load TENAN
 	$(LOCAL) load-test $(if $(AGENTS),--agents $(AGENTS)) $(if $(WEB),--web) $(TENANT) $(ARGS)
 
 ##@ Writing
-crds: setup ## Generate crds/ and their copy in the chart from the models
+crds: setup ## Generate crds/, their copy in the chart and docs/api.md from the models
 	$(BIN)/python -m okitoki.api.crds
 	$(BIN)/python -m okitoki.api.crds charts/okitoki-crds/files
+	$(BIN)/python -m okitoki.api.reference
 format: setup ## ruff: mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
