@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from callcentre.api import agents, call_records, edge, errors, health, keys, platform
 from callcentre.api.access import Services
-from callcentre.api.middleware import AccessLog, Bounds
+from callcentre.api.middleware import AccessLog, Bounds, Departures
 from callcentre.database.cluster import Cluster
 from callcentre.database.connection import Connector
 from callcentre.database.probe import Prober
@@ -87,6 +87,7 @@ def create_app(settings: Settings, environ: Mapping[str, str] = os.environ) -> F
     errors.install(app)
     app.add_middleware(Bounds)
     app.add_middleware(AccessLog)
+    app.add_middleware(Departures)
     for module in (health, agents, keys, platform, edge):
         app.include_router(module.router)
     app.include_router(call_records.router)

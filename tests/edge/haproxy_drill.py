@@ -38,7 +38,7 @@ KINDS = {"GET": ("GET", False), "PUT": ("PUT", False), "POST+key": ("POST", True
 REPEATABLE = ("GET", "PUT", "POST+key")
 
 _APP = """
-import asyncio, ssl, sys
+import asyncio, os, ssl, sys
 from aiohttp import web
 address, folder = sys.argv[1:]
 async def answer(request):
@@ -47,6 +47,8 @@ async def answer(request):
         with open(f"{folder}/seen", "a") as log:
             log.write(request.headers["X-Request"] + "\\n")
         await asyncio.sleep(0.1)
+        if os.path.exists(f"{folder}/refuse"):
+            return web.json_response({"error": {"code": "database_unavailable"}}, status=503)
     return web.json_response({"from": address})
 app = web.Application()
 app.router.add_route("*", "/{path:.*}", answer)
@@ -168,6 +170,25 @@ class Drill:
         )
         return good
 
+    async def refusal(self, session: aiohttp.ClientSession) -> str:
+        """The code of the 503 that a write gets."""
+        url, headers = f"https://{ADDRESS}:{PORT}/v1/x", {"Host": HOST, "X-Request": "PUT once"}
+        async with session.put(url, headers=headers, ssl=self.trust, server_hostname=HOST) as response:
+            return str((await response.json())["error"]["code"]) if response.status == 503 else str(response.status)
+
+    async def refused_after_a_frozen_try(self) -> bool:
+        """Whether a 503 of the app is passed on as it is after one try, and as an unknown outcome after more."""
+        (self.folder / "refuse").touch()
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CLIENT_SECONDS)) as session:
+            alone = {await self.refusal(session) for _ in range(4)}
+            self.apps[SERVERS[0]].send_signal(SIGSTOP)
+            several = set(await asyncio.gather(*(self.refusal(session) for _ in range(4))))
+        self.apps[SERVERS[0]].send_signal(SIGCONT)
+        (self.folder / "refuse").unlink()
+        good = alone == {"database_unavailable"} and several == {"database_unavailable", "outcome_unknown"}
+        print(f"{'ok  ' if good else 'FAIL'} refused: {alone} after one try, {several} with one of two servers frozen")
+        return good
+
 
 async def drills(drill: Drill) -> list[bool]:
     """All of them, one after the other, with full recovery between."""
@@ -175,6 +196,8 @@ async def drills(drill: Drill) -> list[bool]:
     async with drill.up():
         found = [await drill.run("server frozen", lambda: drill.apps[one].send_signal(SIGSTOP))]
         drill.apps[one].send_signal(SIGCONT)
+        await drill.until("s1", "UP")
+        found.append(await drill.refused_after_a_frozen_try())
         await drill.until("s1", "UP")
         found.append(await drill.run("server killed", lambda: drill.apps[one].send_signal(SIGKILL)))
         drill.apps[one].wait()

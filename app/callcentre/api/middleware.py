@@ -1,7 +1,9 @@
-"""What happens around every request: a bound on its size and on their number, one line in the log."""
+"""What happens around every request: a bound on its size and on their number, an end when its client goes, one line in
+the log."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
@@ -71,6 +73,53 @@ class Bounds:
         return counted
 
 
+CLIENT_GONE = 499
+"""What the log says of a request whose client left before the answer (nginx's number; nothing is sent)."""
+
+
+class Departures:
+    """Ends a request whose client closed its connection: nobody will get the answer.
+
+    The edge's proxy sends a request that got no answer to another pod (docs/interfaces.md). Held on here, this copy
+    would be carried out too: after an outage the apps would have more to do than their clients ever asked for.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        messages: asyncio.Queue[Message] = asyncio.Queue(1)  # one: a body is read as fast as the app takes it
+        answering = False
+
+        async def watch() -> None:
+            message: Message = {"type": ""}
+            while message["type"] != "http.disconnect":
+                message = await receive()
+                # Servers say "disconnect" after the answer too.
+                if message["type"] == "http.disconnect" and not answering:
+                    held.reschedule(asyncio.get_running_loop().time())
+                await messages.put(message)
+
+        async def sending(message: Message) -> None:
+            nonlocal answering
+            answering = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(None) as held:
+                watching = asyncio.create_task(watch())
+                try:
+                    await self._app(scope, messages.get, sending)
+                finally:
+                    watching.cancel()
+        except TimeoutError:
+            if not held.expired():
+                raise
+
+
 class AccessLog:
     """One line for each request: no header, no query, no body. Probes that succeed are not worth a line."""
 
@@ -95,6 +144,9 @@ class AccessLog:
 
         try:
             await self._app(scope, receive, sending)
+        except asyncio.CancelledError:
+            status = CLIENT_GONE
+            raise
         finally:
             if status >= 400 or scope["path"] not in PROBES:
                 log.info(

@@ -98,6 +98,10 @@ class Pool:
                 self._wake()  # woken in the same moment: pass it on
             stuck = f", {len(self._ghosts)} of them still busy with abandoned attempts" if self._ghosts else ""
             raise AttemptTimeoutError(f"all {self._capacity} connections are in use{stuck}", sent=False) from None
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake()
+            raise
         finally:
             with contextlib.suppress(ValueError):
                 self._waiters.remove(waiter)

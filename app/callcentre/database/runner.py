@@ -21,6 +21,7 @@ from callcentre.database.decisions import (
     classify,
     pause_before_retry,
 )
+from callcentre.database.pool import Pool
 
 log = logging.getLogger(__name__)
 
@@ -104,12 +105,19 @@ class Database:
         try:
             done, _ = await asyncio.wait({task}, timeout=max(0.0, end - time.monotonic()))
         except asyncio.CancelledError:
-            pool.abandon(connection)
+            # Nobody waits for the result any more, but the server may be at it: its connection is free when it is done.
+            loop = asyncio.get_running_loop()
+            loop.call_later(max(0.0, end - time.monotonic()), self._overdue, pool, connection, task)
             raise
         if not done:
             pool.abandon(connection)
             raise AttemptTimeoutError(f"no result within {limit:.1f} s", sent=True)
         return task.result()
+
+    @staticmethod
+    def _overdue(pool: Pool, connection: Connection, task: asyncio.Task[T]) -> None:
+        if not task.done():
+            pool.abandon(connection)
 
     def _finished(self, task: asyncio.Task[object]) -> None:
         self._running.discard(task)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from support.callcentre_app import App, RunApp
+from support.asgi_caller import Caller
+from support.callcentre_app import ADMIN_KEY, App, RunApp
 from support.postgres import Server
 
 from callcentre.database import decisions
@@ -23,6 +25,7 @@ RECORD: dict[str, Any] = {
     "endedAt": "2026-03-01T12:01:00Z",
     "endReason": "bye",
 }
+WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep' and application_name = 'callcentre'"
 
 
 @dataclass
@@ -71,6 +74,16 @@ class Load:
         for writer in self.writers:
             writer.stopping = True
         await asyncio.gather(*self.tasks)
+
+
+def caller_of(app: App, key: str) -> Caller:
+    """A client that may leave, with a record to write under `key`."""
+    headers = {
+        "Authorization": f"Bearer {ADMIN_KEY.text}",
+        "Idempotency-Key": key,
+        "Content-Type": "application/json",
+    }
+    return Caller(app.app, "/v1/call-records", json.dumps(RECORD).encode(), headers)
 
 
 def stored(server: Server) -> set[str]:
@@ -193,6 +206,64 @@ async def test_without_a_primary_the_deadline_ends_in_503_and_readiness_follows(
         await asyncio.to_thread(first.start)
         await app.until(lambda: app.services.cluster.primary is not None, "the primary is back")
         assert (await app.anyone.get("/readyz")).status_code == 200
+
+
+async def test_copies_whose_clients_left_during_an_outage_are_not_carried_out_after_it(
+    primary: Server, run_app: RunApp
+) -> None:
+    """The edge's proxy leaves a pod that does not answer and asks another: the app that is left drops its copy."""
+    async with run_app(primary) as app:
+        assert (await app.client.get("/v1/agents")).status_code == 200  # the key is known from here on
+        await asyncio.to_thread(primary.stop, "immediate")
+        await app.until(lambda: app.services.cluster.primary is None, "the primary is gone")
+        callers = [caller_of(app, str(uuid4())) for _ in range(20)]
+        calls = [asyncio.create_task(caller.call()) for caller in callers]
+        await asyncio.sleep(0.1)
+        staying = str(uuid4())
+        held = asyncio.create_task(
+            app.client.post("/v1/call-records", json=RECORD, headers={"Idempotency-Key": staying})
+        )
+        for caller in callers:
+            caller.leave()
+        await asyncio.wait_for(asyncio.gather(*calls), 5)
+        await asyncio.to_thread(primary.start)
+        assert (await held).status_code == 201
+        assert stored(primary) == {staying}
+
+
+async def test_a_client_that_leaves_during_a_statement_costs_no_connection(primary: Server, run_app: RunApp) -> None:
+    async with run_app(primary) as app:
+        assert (await app.client.get("/v1/agents")).status_code == 200
+        now = app.services.cluster.primary
+        assert now is not None
+        opened = now.pool.backends
+        await asyncio.to_thread(primary.configure, synchronous_standby_names="absent")
+        key = str(uuid4())
+        caller = caller_of(app, key)
+        calling = asyncio.create_task(caller.call())
+        await app.until(lambda: bool(primary.sql(WAITING)), "the commit waits for a standby")
+        caller.leave()
+        await asyncio.wait_for(calling, 5)
+        assert now.pool.ghosts == []
+        await asyncio.to_thread(primary.configure, synchronous_standby_names="")
+        await app.until(lambda: not primary.sql(WAITING), "the commit is through")
+        assert (now.pool.backends, now.pool.ghosts) == (opened, [])
+        assert stored(primary) == {key}
+
+
+async def test_a_client_that_left_does_not_hold_a_connection_for_ever(primary: Server, run_app: RunApp) -> None:
+    async with run_app(primary) as app:
+        assert (await app.client.get("/v1/agents")).status_code == 200
+        await asyncio.to_thread(primary.configure, synchronous_standby_names="absent")
+        now = app.services.cluster.primary
+        assert now is not None
+        caller = caller_of(app, str(uuid4()))
+        calling = asyncio.create_task(caller.call())
+        await app.until(lambda: bool(primary.sql(WAITING)), "the commit waits for a standby")
+        caller.leave()
+        await asyncio.wait_for(calling, 5)
+        await app.until(lambda: bool(now.pool.ghosts), "the connection is given up when the attempt's time is over")
+        await asyncio.to_thread(primary.configure, synchronous_standby_names="")
 
 
 async def test_a_standby_alone_is_no_primary(pair: tuple[Server, Server], run_app: RunApp) -> None:

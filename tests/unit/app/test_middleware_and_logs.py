@@ -7,15 +7,17 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from fastapi import FastAPI, Request
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.asgi_caller import Caller
 
 from callcentre.api.feed import none_match
-from callcentre.api.middleware import Bounds
+from callcentre.api.middleware import CLIENT_GONE, AccessLog, Bounds, Departures
 from callcentre.logs import JsonFormatter
 from callcentre.store.call_records import Cursor
 
@@ -60,6 +62,74 @@ async def test_a_body_of_the_bounds_size_passes_and_one_byte_more_does_not() -> 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as client:
         assert (await client.post("/body", content=b"x" * 10)).json() == 10
         assert (await client.post("/body", content=b"x" * 11)).status_code == 413
+
+
+def departing_app() -> tuple[FastAPI, list[str]]:
+    """An app that says what became of its requests."""
+    app, ends = FastAPI(), []
+
+    async def waiting(seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            ends.append("ended")
+            raise
+        ends.append("done")
+
+    @app.get("/short")
+    async def short() -> str:
+        await waiting(0.01)
+        return "done"
+
+    @app.get("/long")
+    async def long() -> str:
+        await waiting(30)
+        return "done"
+
+    @app.post("/body")
+    async def body(request: Request) -> str:
+        read = await request.body()
+        await waiting(0.01 if read == b"short" else 30)
+        return read.decode()
+
+    app.state.services = SimpleNamespace(draining=False)
+    app.add_middleware(AccessLog)
+    app.add_middleware(Departures)
+    return app, ends
+
+
+@pytest.mark.parametrize(("path", "body"), [("/long", b""), ("/body", b"long")])
+async def test_a_request_ends_when_its_client_leaves(path: str, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    app, ends = departing_app()
+    caller = Caller(app, path, body)
+    calling = asyncio.create_task(caller.call())
+    await asyncio.sleep(0.1)
+    assert not calling.done()
+    caplog.set_level(logging.INFO, "callcentre.access")
+    caller.leave()
+    await asyncio.wait_for(calling, 10)
+    assert (ends, caller.sent) == (["ended"], [])
+    assert [vars(record)["status"] for record in caplog.records] == [CLIENT_GONE]
+
+
+@pytest.mark.parametrize(("path", "body"), [("/short", b""), ("/body", b"short")])
+async def test_the_end_of_an_answer_is_no_departure(path: str, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    app, ends = departing_app()
+    caplog.set_level(logging.INFO, "callcentre.access")
+    caller = Caller(app, path, body)
+    await asyncio.wait_for(caller.call(), 10)
+    assert (ends, caller.sent[0]["status"]) == (["done"], 200)
+    assert [vars(record)["status"] for record in caplog.records] == [200]
+
+
+async def test_a_request_of_the_servers_own_end_is_cancelled_as_ever() -> None:
+    app, ends = departing_app()
+    calling = asyncio.create_task(Caller(app, "/long").call())
+    await asyncio.sleep(0.1)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert ends == ["ended"]
 
 
 def test_a_log_line_is_one_json_object_with_what_was_passed_and_the_traceback() -> None:

@@ -74,6 +74,17 @@ async def test_waiting_for_a_connection_ends_and_nothing_was_sent() -> None:
     assert await pool.acquire(0.01) is first
 
 
+async def test_a_connection_offered_to_one_who_has_just_left_goes_to_the_next() -> None:
+    pool = Pool(Opener(), capacity=1)
+    first = await pool.acquire(1)
+    leaving, staying = asyncio.create_task(pool.acquire(5)), asyncio.create_task(pool.acquire(5))
+    await asyncio.sleep(0)
+    pool.release(first)
+    leaving.cancel()
+    assert await asyncio.wait_for(staying, 1) is first
+    assert leaving.cancelled()
+
+
 async def test_an_abandoned_backend_counts_until_the_server_says_it_is_gone() -> None:
     opener = Opener()
     pool = Pool(opener, capacity=1)

@@ -82,6 +82,7 @@ def test_the_text_says_what_matters() -> None:
     assert "acl repeatable method GET HEAD PUT OPTIONS\n" in text
     assert "acl repeatable req.hdr(Idempotency-Key) -m found\n" in text
     assert "status 421" in text
+    assert "outcome_unknown" in next(line for line in text.splitlines() if "txn.conn_retries gt 0" in line)
 
 
 def test_companions_are_named_by_their_content() -> None:
