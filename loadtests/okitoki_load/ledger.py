@@ -19,10 +19,10 @@ from typing import Any
 OK, FAIL, UNKNOWN = "ok", "fail", "unknown"
 WRITE, CALL = "write", "call"
 
-# `run`: who writes this ledger; `request`: one exchange; `missed`: a start that was due and not made; `stall`: the
-# client itself did not get on; `violation`: an answer that contradicts an acknowledgement; `leg`: one side of a call;
-# `registration`: a phone's; `end`: the client has said all it knows.
-NOTES = frozenset({"run", "request", "missed", "stall", "violation", "leg", "registration", "end"})
+# `run`: who writes this ledger; `request`: one exchange; `missed`: a start that was due and not made; `late`: one that
+# was made late; `stall`: the client itself did not get on; `violation`: an answer that contradicts an acknowledgement;
+# `leg`: one side of a call; `registration`: a phone's; `end`: the client has said all it knows.
+NOTES = frozenset({"run", "request", "missed", "late", "stall", "violation", "leg", "registration", "end"})
 
 
 class Clock:

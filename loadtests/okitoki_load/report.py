@@ -165,9 +165,12 @@ def clients(evidence: Evidence) -> dict[str, Any]:
     """How well the clients kept time: what they measured is no better than this. Nothing is subtracted."""
     stalls = evidence.of("stall")
     worst = max(stalls, key=lambda note: note["seconds"], default=None)
+    late = [note["seconds"] for note in evidence.of("late")]
     return {
         "ledgers": len(evidence.of("run")),
         "missedStarts": len(evidence.of("missed")),
+        "lateStarts": len(late),
+        "worstStartDelay": max(late, default=0.0),
         "stalls": len(stalls),
         "stalledSeconds": round(sum(note["seconds"] for note in stalls), 3),
         "worstStall": worst and {name: worst[name] for name in ("where", "at", "seconds")},
@@ -210,7 +213,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     ]
     raw = sum(request["failed"] for request in found["requests"])
     text.append(
-        f"{raw} raw failures; {writes['retried']} writes retried; {own['missedStarts']} starts missed;"
+        f"{raw} raw failures; {writes['retried']} writes retried; {own['missedStarts']} starts missed,"
+        f" {own['lateStarts']} late (worst by {own['worstStartDelay']} s);"
         f" own stalls: {own['stalls']}, worst {own['worstStall']['seconds'] if own['worstStall'] else 0} s"
     )
     return [

@@ -12,6 +12,7 @@ from gevent.lock import BoundedSemaphore
 from gevent.pool import Group
 
 from okitoki_load.ledger import Clock
+from okitoki_load.recorder import LATE_SECONDS
 from okitoki_load.writer import OPEN_OPERATIONS
 from okitoki_locust.book import Book
 from okitoki_locust.options import Options
@@ -64,6 +65,10 @@ class Run:
             self.note("missed", due=due, at=self.clock.now())
             self.publish("CLIENT", "missed start", 0.0, "client", error=f"{OPEN_OPERATIONS} operations are open")
             return
+        delay = self.clock.now() - due
+        if delay > LATE_SECONDS:
+            self.note("late", due=due, seconds=round(delay, 4))
+            self.publish("CLIENT", "late start", delay, "client")
         self._open.spawn(self._guarded, work, due)
 
     def note(self, kind: str, /, **facts: Any) -> None:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from okitoki_load.recorder import LATE_SECONDS
-
 
 class OpenSchedule:
     """Intended starts `period` seconds apart. A start that comes late keeps its intended time; none is left out."""
 
     def __init__(self, period: float, now: Callable[[], float], phase: float = 0.0) -> None:
         """`phase`: which part (0..1) of a period passes before the first start, so that users don't march in step."""
-        self.late = 0
-        self.worst_delay = 0.0
         self._period = period
         self._now = now
         self._begun = now() + phase * period
@@ -31,8 +27,5 @@ class OpenSchedule:
     def take(self) -> float:
         """Begin the next start: its intended time."""
         due = self.due
-        delay = self._now() - due
-        self.worst_delay = max(self.worst_delay, delay)
-        self.late += delay > LATE_SECONDS
         self._index += 1
         return due

@@ -91,6 +91,15 @@ def test_raw_failures_are_published_beside_the_judged_outcome() -> None:
     assert any("2 raw failures" in line for line in lines(found))
 
 
+def test_starts_that_came_late_are_published_with_the_worst_delay() -> None:
+    late = [{"type": "late", "worker": 0, "due": 3.0, "seconds": seconds} for seconds in (0.2, 1.7, 0.4)]
+    found = report(evidence(notes=[*NOTES, *late]))
+    assert (found["clients"]["lateStarts"], found["clients"]["worstStartDelay"]) == (3, 1.7)
+    assert any("3 late (worst by 1.7 s)" in line for line in lines(found))
+    punctual = report(evidence())["clients"]
+    assert (punctual["lateStarts"], punctual["worstStartDelay"]) == (0, 0.0)
+
+
 def test_the_clients_own_stalls_and_missed_starts_are_published() -> None:
     stalls = [{"type": "stall", "worker": 0, "where": "users", "at": 2.0, "seconds": s} for s in (0.1, 0.7)]
     own = report(evidence(notes=[*NOTES, *stalls, {"type": "missed", "worker": 0, "due": 3.0}]))["clients"]

@@ -24,8 +24,6 @@ def test_starts_after_a_stall_keep_their_intended_times_and_none_is_left_out() -
     while schedule.wait() == 0:
         due.append(schedule.take())
     assert due == [100.5, 101.0, 101.5, 102.0]
-    assert schedule.late == 4
-    assert schedule.worst_delay == pytest.approx(1.7)
     assert schedule.wait() == pytest.approx(0.3)
 
 
