@@ -170,6 +170,10 @@ class World:
         for kind in (*TenantKind.watched, kinds.PERSISTENT_VOLUME_CLAIM):
             if kind.namespaced:
                 for item in await self.admin.list(kind, name):
+                    if kind is kinds.PERSISTENT_VOLUME_CLAIM:
+                        # The controller of this finalizer (pvc-protection) does not run here.
+                        patch = {"metadata": {"finalizers": None}}
+                        await self.admin.merge_patch(kind, item["metadata"]["name"], patch, namespace=name)
                     await self.admin.delete(kind, item["metadata"]["name"], name)
 
     async def finish_namespace(self, name: str) -> None:
@@ -228,6 +232,35 @@ class World:
         await self.admin.merge_patch(
             kinds.DEPLOYMENT, names.APP, {"status": status}, namespace=namespace, subresource="status"
         )
+
+    async def make_claims(self, name: str, members: int = 3, size: str = "1Gi") -> None:
+        """Volume claims as the StatefulSet's controller makes them; they outlive it."""
+        for index in range(members):
+            await self.admin.create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolumeClaim",
+                    "metadata": {
+                        "name": f"data-postgres-{index}",
+                        "namespace": names.tenant_namespace(name),
+                        "labels": labels.owned(names.POSTGRES, tenant=name),
+                    },
+                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
+                }
+            )
+
+    async def end_pods(self, name: str) -> None:
+        """What controllers and kubelets do with workloads that were scaled to nothing."""
+        namespace = names.tenant_namespace(name)
+        for kind, component in ((kinds.DEPLOYMENT, names.APP), (kinds.STATEFUL_SET, names.POSTGRES)):
+            workload = await self.admin.get(kind, component, namespace)
+            if workload is None or workload["spec"].get("replicas") != 0:
+                continue
+            for pod in await self.admin.list(kinds.POD, namespace, labels.selector(component, tenant=name)):
+                await self.admin.delete(kinds.POD, pod["metadata"]["name"], namespace, grace_seconds=0)
+            status = {"observedGeneration": workload["metadata"]["generation"], "replicas": 0}
+            status |= {"updatedReplicas": 0, "readyReplicas": 0}
+            await self.admin.merge_patch(kind, component, {"status": status}, namespace=namespace, subresource="status")
 
     async def patroni_store(self, name: str, suffix: str, annotations: Mapping[str, str]) -> None:
         """One of Patroni's ConfigMaps, with the labels that Patroni gives it."""

@@ -47,6 +47,9 @@ def _inline(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any
         rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
         return _inline({**some[0], **rest}, defs)
     result = {key: value for key, value in schema.items() if key in _KEPT}
+    if isinstance(result.get("default"), Mapping):
+        # An optional field without a value is absent; structural schemas have no null.
+        result["default"] = {key: value for key, value in result["default"].items() if value is not None}
     if "properties" in result:
         # Unknown fields are pruned (and refused by kubectl); the keyword is not allowed beside properties.
         result.pop("additionalProperties", None)

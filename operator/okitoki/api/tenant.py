@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from okitoki.api.common import Metadata, Name, Strict, rules
 
+UID_PATTERN = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 E164_PATTERN = r"^\+[1-9][0-9]{6,14}$"
 QUANTITY_PATTERN = r"^[1-9][0-9]*(Mi|Gi|Ti)$"
 MIN_STORAGE = "256Mi"
@@ -172,6 +173,28 @@ class Database(Strict):
     rebuild_after_seconds: Annotated[int, Field(ge=60, le=604800)] = 600
     """A member whose node has been lost for this long (seconds) is made anew on another one, from the primary; its old
     volume is given up. Only while a majority of the others is in order, one member at a time."""
+    adopt: Annotated[
+        str | None,
+        Field(
+            max_length=36,
+            json_schema_extra=rules(
+                (
+                    f"self.matches(r'{UID_PATTERN}')",
+                    "spec.database.adopt must be the uid of the Tenant whose data are kept, as `kubectl get namespaces "
+                    "-l platform.oki-toki.net/retained -L platform.oki-toki.net/owner-uid` shows it",
+                )
+            ),
+        ),
+    ] = None
+    """Uid of an earlier, deleted Tenant of the same name whose retained data this one takes over. Without it retained
+    data are never touched; with it nothing is made while there are no such data."""
+
+    @field_validator("adopt")
+    @classmethod
+    def _uid(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(UID_PATTERN, value):
+            raise ValueError("must be the uid of the Tenant whose data are kept")
+        return value
 
 
 class TenantSpec(Strict):
@@ -205,6 +228,9 @@ class TenantSpec(Strict):
     """The call-centre app."""
     database: Database = Database()
     """The PostgreSQL cluster."""
+    deletion_policy: Literal["Retain", "Delete"] = "Retain"
+    """What the deletion of this Tenant does with its data: Retain keeps volumes and credentials in its namespace until
+    somebody adopts (`spec.database.adopt`) or deletes them; Delete erases them."""
 
     @field_validator("regions")
     @classmethod

@@ -9,12 +9,14 @@ from okitoki.reconcile.kind import Outcome
 from okitoki.reconcile.ownership import namespace_owned
 from okitoki.tenant.decide import CONFIGURE_DATABASE, PROVISION, rebuild
 from okitoki.tenant.facts import Observed, accepted_numbers, same_profile, wanted_profile
+from okitoki.tenant.retention import retention
 
 
 def conditions(tenant: Tenant, observed: Observed, outcome: Outcome) -> list[Condition]:
     """All of them, causes before effects."""
     return [
-        namespace_owned(observed.namespace, names.tenant_namespace(tenant.metadata.name), "tenant"),
+        retention(tenant, observed)
+        or namespace_owned(observed.namespace, names.tenant_namespace(tenant.metadata.name), "tenant"),
         database_ready(tenant, observed, outcome),
         app_ready(tenant, observed),
         numbers_provisioned(tenant, observed, outcome),

@@ -63,6 +63,17 @@ class Volumes:
 
 
 @dataclass(frozen=True, slots=True)
+class Retained:
+    """Data of a deleted Tenant: `owner` is its uid, `since` when it was deleted (RFC 3339)."""
+
+    owner: str
+    since: str
+    namespace_uid: str
+    volumes: Mapping[str, int]
+    """Requested bytes of each member's volume claim."""
+
+
+@dataclass(frozen=True, slots=True)
 class Secrets:
     """Contents of the tenant's Secrets; empty where there is none yet."""
 
@@ -110,6 +121,8 @@ class Observed:
     losses: Losses = field(default_factory=Losses)
     """Members of the database whose node is lost."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    retained: Retained | None = None
+    """What a namespace of the tenant's name keeps of an earlier tenant; it is `foreign` until it is adopted."""
 
     @property
     def passwords_lost(self) -> bool:

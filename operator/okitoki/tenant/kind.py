@@ -179,7 +179,7 @@ class TenantKind:
 
     async def finalize(self, ctx: Context, raw: Manifest) -> str | None:
         """See `okitoki.tenant.finalize`."""
-        return await finalize(ctx, raw)
+        return await finalize(ctx, raw, OWN_KINDS)
 
     def concerned_by(self, changed: Manifest, index: Index) -> Sequence[str]:
         """A region's tenants, and tenants that share a number with a changed tenant."""

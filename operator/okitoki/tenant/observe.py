@@ -25,6 +25,7 @@ from okitoki.tenant.facts import (
     AppState,
     Observed,
     RegionFacts,
+    Retained,
     Secrets,
     Settings,
     Values,
@@ -39,7 +40,8 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, pat
     """See the module; `live` holds the objects of the tenant's own namespace and its edge Secrets."""
     name = tenant.metadata.name
     namespace = names.tenant_namespace(name)
-    state = namespace_state(live.get(ObjectKey("Namespace", "", namespace)), tenant.metadata.uid)
+    live_namespace = live.get(ObjectKey("Namespace", "", namespace))
+    state = namespace_state(live_namespace, tenant.metadata.uid)
     if state != "ours":
         # A stranger's objects under our names are none of our business.
         live = {key: item for key, item in live.items() if key.namespace != namespace}
@@ -67,6 +69,7 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, pat
         profile_error=error,
         losses=await observe_losses(ctx.client, patroni, database, database_pods, claims),
         now=ctx.now(),
+        retained=await _retained(ctx, live_namespace) if state == "foreign" else None,
     )
 
 
@@ -129,6 +132,29 @@ async def _profile(
         return None, str(error)
 
 
+async def _retained(ctx: Context, namespace: Manifest | None) -> Retained | None:
+    """What a namespace that is marked so keeps of an earlier tenant."""
+    metadata = (namespace or {}).get("metadata") or {}
+    found = metadata.get("labels") or {}
+    if labels.RETAINED not in found or labels.OWNER_UID not in found:
+        return None
+    return Retained(
+        owner=found[labels.OWNER_UID],
+        since=(metadata.get("annotations") or {}).get(labels.RETAINED_SINCE, ""),
+        namespace_uid=metadata["uid"],
+        volumes=_sizes(await ctx.client.list(PERSISTENT_VOLUME_CLAIM, metadata["name"])),
+    )
+
+
+def _sizes(claims: list[Manifest]) -> dict[str, int]:
+    """Requested bytes of each member's claim."""
+    return {
+        claim["metadata"]["name"]: int(parse_quantity(claim["spec"]["resources"]["requests"]["storage"]))
+        for claim in claims
+        if member_of(claim["metadata"]["name"])
+    }
+
+
 async def _volumes(ctx: Context, live: Live, namespace: str, claims: list[Manifest]) -> Volumes:
     stateful_set = live.get(ObjectKey("StatefulSet", namespace, names.POSTGRES)) or {}
     templates = (stateful_set.get("spec") or {}).get("volumeClaimTemplates") or []
@@ -138,12 +164,7 @@ async def _volumes(ctx: Context, live: Live, namespace: str, claims: list[Manife
     for name in sorted(classes):
         found = await ctx.client.get(STORAGE_CLASS, name)
         expandable = expandable and bool((found or {}).get("allowVolumeExpansion"))
-    sizes = {
-        claim["metadata"]["name"]: int(parse_quantity(claim["spec"]["resources"]["requests"]["storage"]))
-        for claim in claims
-        if member_of(claim["metadata"]["name"])
-    }
-    return Volumes(size, sizes, expandable)
+    return Volumes(size, _sizes(claims), expandable)
 
 
 async def _region(ctx: Context, name: str) -> RegionFacts:

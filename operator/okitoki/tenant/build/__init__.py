@@ -11,10 +11,11 @@ from okitoki.tenant.build.common import database_cluster
 from okitoki.tenant.build.deployment import deployment
 from okitoki.tenant.build.disruption import disruption_budget
 from okitoki.tenant.build.edge import edge_role, edge_role_binding, edge_secrets
-from okitoki.tenant.build.namespace import namespace
+from okitoki.tenant.build.namespace import adopted_namespace, namespace
 from okitoki.tenant.build.network import app_policy, default_deny
 from okitoki.tenant.build.service import service
 from okitoki.tenant.facts import Observed
+from okitoki.tenant.retention import adoption, nothing_to_adopt
 
 
 def build(tenant: Tenant, observed: Observed) -> list[Manifest]:
@@ -22,11 +23,15 @@ def build(tenant: Tenant, observed: Observed) -> list[Manifest]:
 
     Policies come before the pods they protect, secrets before those who read them.
     """
-    if observed.namespace in ("foreign", "terminating"):
+    name, uid = tenant.metadata.name, tenant.metadata.uid
+    if observed.retained and adoption(tenant, observed.retained).granted:
+        # Alone: what the namespace holds is read, passwords above all, once it is this tenant's.
+        return [adopted_namespace(name, uid, observed.retained.namespace_uid)]
+    if observed.namespace in ("foreign", "terminating") or nothing_to_adopt(tenant, observed):
         return []
     cluster = database_cluster(tenant, observed)
     return [
-        namespace(tenant),
+        namespace(name, uid),
         default_deny(tenant),
         app_policy(tenant, observed),
         database.network_policy(cluster),
