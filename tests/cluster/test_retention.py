@@ -23,7 +23,7 @@ def sql(env: Environment, statement: str) -> str:
     primary = env.kubectl("get", "pods", "-n", NAMESPACE, "-l", "role=primary", "-o", "name").strip()
     return env.kubectl(
         "exec", "-n", NAMESPACE, primary, "-c", "postgres", "--",
-        "psql", "-h", "/var/run/postgresql", "-U", "postgres", "-d", "callcentre", "-Atc", statement,
+        "psql", "-U", "postgres", "-d", "callcentre", "-Atc", statement,
     ).strip()  # fmt: skip
 
 
