@@ -77,7 +77,8 @@ def judge(sight: Sight, now: float, patience: float = 1.0) -> Health:
 class Store:
     """Patroni's ConfigMaps as last seen. A version of 0 means that the object is not there.
 
-    `switchover`: somebody has asked Patroni for one, and named who is to follow.
+    `switchover`: somebody has asked Patroni for one, and named who is to follow. `stopping`: the operator is about to
+    stop all members.
     """
 
     leader: str | None
@@ -87,6 +88,7 @@ class Store:
     sync_version: int
     paused: bool
     switchover: bool = False
+    stopping: bool = False
 
     @property
     def primary(self) -> str | None:

@@ -20,6 +20,8 @@ SCOPE = "postgres"
 LEADER, SYNC, CONFIG, FAILOVER = (f"{SCOPE}-{part}" for part in ("leader", "sync", "config", "failover"))
 SELECTOR = f"cluster-name={SCOPE}"
 REQUEST_SECONDS = 2.0
+STOPPING = "platform.oki-toki.net/stopping"
+"""On `postgres-config`, by the operator: all members are about to stop."""
 FENCED_FOR = "platform.oki-toki.net/fenced-for"
 HANDED_OVER_FROM = "platform.oki-toki.net/handed-over-from"
 
@@ -42,6 +44,7 @@ def parse(maps: Mapping[str, Object]) -> Store:
         voters=frozenset(name for name in (sync.get("sync_standby") or "").split(",") if name),
         sync_version=_version(maps.get(SYNC)),
         paused=_paused(_annotations(maps.get(CONFIG)).get("config", "")),
+        stopping=bool(_annotations(maps.get(CONFIG)).get(STOPPING)),
         switchover=any(_annotations(maps.get(FAILOVER)).get(key) for key in ("leader", "member")),
     )
 

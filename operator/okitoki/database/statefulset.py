@@ -17,15 +17,15 @@ HANDOVER = {"preStop": {"exec": {"command": ["okitoki-database", "handover"]}}}
 """A primary gives its role away before it stops, without the operator. The agent's own container waits for it too."""
 
 
-def stateful_set(cluster: DatabaseCluster) -> Manifest:
-    """Members on different nodes, started together; Patroni decides who leads."""
+def stateful_set(cluster: DatabaseCluster, replicas: int | None = None) -> Manifest:
+    """Members on different nodes, started together; Patroni decides who leads. `replicas`: how many run now (all)."""
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
         "metadata": cluster.metadata(names.POSTGRES),
         "spec": {
             "serviceName": names.POSTGRES,
-            "replicas": cluster.instances,
+            "replicas": cluster.instances if replicas is None else replicas,
             "podManagementPolicy": "Parallel",
             "updateStrategy": {"type": "RollingUpdate"},
             "selector": {"matchLabels": cluster.selector()},

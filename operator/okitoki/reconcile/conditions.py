@@ -21,6 +21,7 @@ class Condition:
     `reason` is CamelCase and stable (people alert on it), `message` tells a person what is and, if something is wrong,
     how to mend it. `warning`: becoming so deserves a Warning event (a failure, not a step of progress).
     `abnormal`: a True status is the bad one (such as `Stalled`); it then has no part in `Ready`.
+    `rest`: what it says is what `Ready` says when all is well (a resource that is asked not to serve).
     """
 
     type: str
@@ -29,11 +30,17 @@ class Condition:
     message: str
     warning: bool = False
     abnormal: bool = False
+    rest: bool = False
 
 
 def good(kind: str, reason: str, message: str) -> Condition:
     """A condition that holds."""
     return Condition(kind, "True", reason, message)
+
+
+def resting(kind: str, reason: str, message: str) -> Condition:
+    """A condition that holds because the resource is asked not to serve: `Ready` says the same."""
+    return Condition(kind, "True", reason, message, rest=True)
 
 
 def progressing(kind: str, reason: str, message: str) -> Condition:
@@ -58,6 +65,9 @@ def summary(conditions: Sequence[Condition]) -> Condition:
     """
     bad = [c for c in conditions if c.status != "True" and not c.abnormal]
     if not bad:
+        for condition in conditions:
+            if condition.rest:
+                return good(READY, condition.reason, condition.message)
         return good(READY, "Ready", "everything is in place and serves")
     first = next((c for c in bad if c.warning), bad[0])
     return Condition(READY, "False", first.reason, f"{first.type}: {first.message}")

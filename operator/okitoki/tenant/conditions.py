@@ -4,24 +4,49 @@ from __future__ import annotations
 
 from okitoki.api.tenant import Tenant, storage_bytes
 from okitoki.kube import names
-from okitoki.reconcile.conditions import Condition, failing, good, progressing, unknown
+from okitoki.reconcile.conditions import Condition, failing, good, progressing, resting, unknown
 from okitoki.reconcile.kind import Outcome
 from okitoki.reconcile.ownership import namespace_owned
 from okitoki.tenant.decide import CONFIGURE_DATABASE, PROVISION, rebuild
 from okitoki.tenant.facts import Observed, accepted_numbers, same_profile, wanted_profile
+from okitoki.tenant.hibernation import hibernated
 from okitoki.tenant.retention import retention
 
 
 def conditions(tenant: Tenant, observed: Observed, outcome: Outcome) -> list[Condition]:
     """All of them, causes before effects."""
+    owned = retention(tenant, observed) or namespace_owned(
+        observed.namespace, names.tenant_namespace(tenant.metadata.name), "tenant"
+    )
+    if tenant.spec.state == "Paused":
+        return paused(tenant, observed, outcome, owned)
     return [
-        retention(tenant, observed)
-        or namespace_owned(observed.namespace, names.tenant_namespace(tenant.metadata.name), "tenant"),
+        owned,
+        *([suspended()] if tenant.spec.state == "Suspended" else []),
         database_ready(tenant, observed, outcome),
         app_ready(tenant, observed),
         numbers_provisioned(tenant, observed, outcome),
         routes_published(tenant, observed),
     ]
+
+
+def paused(tenant: Tenant, observed: Observed, outcome: Outcome, owned: Condition) -> list[Condition]:
+    """Nothing is said of app and database, which shall not run, but that something stands in the way of their rest."""
+    found = [owned, hibernated(tenant, observed)]
+    if observed.passwords_lost:
+        found.append(database_ready(tenant, observed, outcome))
+    if observed.claimed:
+        found.append(numbers_provisioned(tenant, observed, outcome))
+    return [*found, routes_published(tenant, observed)]
+
+
+def suspended() -> Condition:
+    """Everything is in order and nobody is served."""
+    text = (
+        "spec.state is Suspended: incoming calls are answered with 480, phones and API requests with 403; calls that "
+        "are under way go on; set it to Active to serve the tenant again"
+    )
+    return resting("Suspended", "Suspended", text)
 
 
 def database_ready(tenant: Tenant, observed: Observed, outcome: Outcome) -> Condition:

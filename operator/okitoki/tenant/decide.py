@@ -10,12 +10,14 @@ from okitoki.kube import labels
 from okitoki.reconcile.kind import Action
 from okitoki.tenant.build.common import database_cluster
 from okitoki.tenant.facts import Observed, same_profile, wanted_profile
+from okitoki.tenant.hibernation import running
 
 PROVISION = "provision-numbers"
 CONFIGURE_DATABASE = "configure-database"
 GROW_VOLUMES = "grow-volumes"
 REBUILD_MEMBER = "rebuild-member"
 SWITCH_OVER = "switch-over"
+ANNOUNCE_STOP = "announce-stop"
 
 
 def decide(tenant: Tenant, observed: Observed) -> list[Action]:
@@ -26,6 +28,7 @@ def decide(tenant: Tenant, observed: Observed) -> list[Action]:
         action
         for action in (
             grow_volumes(tenant, observed),
+            announce_stop(tenant, observed),
             configure(tenant, observed),
             rebuild_member(tenant, observed),
             switch_over(tenant, observed),
@@ -42,6 +45,16 @@ def grow_volumes(tenant: Tenant, observed: Observed) -> Action | None:
     if not small or not observed.volumes.expandable:
         return None
     return Action(GROW_VOLUMES, f"{', '.join(small)} smaller than {size}", {"claims": small, "size": size})
+
+
+def announce_stop(tenant: Tenant, observed: Observed) -> Action | None:
+    """The members are told before all of them stop, and told otherwise as soon as they shall run."""
+    found = running(tenant, observed)
+    if found.announce:
+        return Action(ANNOUNCE_STOP, found.waiting, {"stops": True})
+    if observed.stop_announced and tenant.spec.state != "Paused":
+        return Action(ANNOUNCE_STOP, "the database shall run again", {"stops": False})
+    return None
 
 
 def configure(tenant: Tenant, observed: Observed) -> Action | None:
@@ -66,6 +79,8 @@ def rebuild(tenant: Tenant, observed: Observed) -> Rebuild:
 
 def rebuild_member(tenant: Tenant, observed: Observed) -> Action | None:
     """A member whose node does not come back is made anew elsewhere."""
+    if not running(tenant, observed).database:
+        return None
     found = rebuild(tenant, observed)
     return Action(REBUILD_MEMBER, found.reason, as_action(found.member)) if found.member else None
 

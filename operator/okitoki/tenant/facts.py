@@ -48,6 +48,8 @@ class AppState:
     ready: int = 0
     updated: int = 0
     problem: str = ""
+    pods: int = 0
+    """All that exist, also those that start or end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,10 @@ class Observed:
     losses: Losses = field(default_factory=Losses)
     """Members of the database whose node is lost."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    database_replicas: int | None = None
+    """Members that the live StatefulSet asks for; None without one."""
+    stop_announced: bool = False
+    """The members know that all of them stop."""
     retained: Retained | None = None
     """What a namespace of the tenant's name keeps of an earlier tenant; it is `foreign` until it is adopted."""
 

@@ -9,6 +9,7 @@ from okitoki.api.tenant import Tenant, storage_size
 from okitoki.database.agent_api import AgentApi, AgentError
 from okitoki.database.patroni_api import PatroniApi, PatroniError
 from okitoki.database.spec import claim_of
+from okitoki.database.stopping import CONFIG_MAP, announcement
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
 from okitoki.kube.apply import Live
@@ -102,6 +103,9 @@ class TenantKind:
                 case decide.CONFIGURE_DATABASE:
                     password = observed.secrets.database["rest-password"]
                     await self._patroni.configure(action.data["address"], password, action.data["changes"])
+                case decide.ANNOUNCE_STOP:
+                    patch = announcement(action.data["stops"])
+                    await ctx.client.merge_patch(kinds.CONFIG_MAP, CONFIG_MAP, patch, namespace=namespace)
                 case decide.REBUILD_MEMBER:
                     await self._rebuild(ctx, resource, namespace, action)
                 case decide.SWITCH_OVER:

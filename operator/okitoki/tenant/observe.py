@@ -12,6 +12,7 @@ from okitoki.database.losses import observe_losses
 from okitoki.database.patroni_api import PatroniApi
 from okitoki.database.spec import member_of
 from okitoki.database.state import SYNC_CONFIG_MAP, database_state, pod_problem, pod_ready
+from okitoki.database.stopping import CONFIG_MAP, stop_announced
 from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
 from okitoki.kube.diff import parse_quantity
@@ -32,8 +33,6 @@ from okitoki.tenant.facts import (
     Volumes,
     claimed_numbers,
 )
-
-DYNAMIC_CONFIG_MAP = "postgres-config"
 
 
 async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, patroni: PatroniApi) -> Observed:
@@ -59,7 +58,7 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, pat
         regions=tuple([await _region(ctx, region) for region in tenant.spec.regions]),
         secrets=secrets,
         database=database,
-        dynamic_configuration=_dynamic(live.get(ObjectKey("ConfigMap", namespace, DYNAMIC_CONFIG_MAP))),
+        dynamic_configuration=_dynamic(live.get(ObjectKey("ConfigMap", namespace, CONFIG_MAP))),
         database_exists=bool(volumes.sizes),
         volumes=volumes,
         app=app,
@@ -69,6 +68,8 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, pat
         profile_error=error,
         losses=await observe_losses(ctx.client, patroni, database, database_pods, claims),
         now=ctx.now(),
+        database_replicas=_replicas(live.get(ObjectKey("StatefulSet", namespace, names.POSTGRES))),
+        stop_announced=stop_announced(live.get(ObjectKey("ConfigMap", namespace, CONFIG_MAP))),
         retained=await _retained(ctx, live_namespace) if state == "foreign" else None,
     )
 
@@ -117,6 +118,7 @@ def _app_state(pods: list[Manifest], live: Live, namespace: str) -> AppState:
         ready=sum(map(pod_ready, pods)),
         updated=status.get("updatedReplicas", 0) if current else 0,
         problem=sorted(problems)[0] if problems else "",
+        pods=len(pods),
     )
 
 
@@ -181,6 +183,10 @@ async def _region(ctx: Context, name: str) -> RegionFacts:
         namespace_ready=namespace_state(found, raw["metadata"]["uid"]) == "ours",
         node_blocks=tuple(sorted({block for node in nodes for block in node_blocks(node)})),
     )
+
+
+def _replicas(stateful_set: Manifest | None) -> int | None:
+    return int(stateful_set["spec"].get("replicas", 1)) if stateful_set else None
 
 
 def _dynamic(config_map: Manifest | None) -> Mapping[str, Any] | None:

@@ -5,17 +5,22 @@ Every step is one write that says what shall be, so that whoever takes over in t
 
 from __future__ import annotations
 
+from okitoki.database.stopping import CONFIG_MAP as STORE
+from okitoki.database.stopping import announcement, stop_announced
 from okitoki.kube import labels, names
-from okitoki.kube.resources import DEPLOYMENT, POD, STATEFUL_SET, Manifest, ResourceType
+from okitoki.kube.resources import CONFIG_MAP, DEPLOYMENT, POD, STATEFUL_SET, Manifest, ResourceType
 from okitoki.reconcile.kind import Context
 
 
 async def stop(ctx: Context, tenant: str) -> str | None:
     """What is still awaited, or None when no pod of the tenant is left."""
-    for kind, component in ((DEPLOYMENT, names.APP), (STATEFUL_SET, names.POSTGRES)):
-        if waiting := await _scale_to_nothing(ctx, tenant, kind, component):
-            return waiting
-    return None
+    if waiting := await _scale_to_nothing(ctx, tenant, DEPLOYMENT, names.APP):
+        return waiting
+    namespace = names.tenant_namespace(tenant)
+    store = await ctx.client.get(CONFIG_MAP, STORE, namespace)
+    if store is not None and not stop_announced(store):
+        await ctx.client.merge_patch(CONFIG_MAP, STORE, announcement(True), namespace=namespace)
+    return await _scale_to_nothing(ctx, tenant, STATEFUL_SET, names.POSTGRES)
 
 
 async def _scale_to_nothing(ctx: Context, tenant: str, kind: ResourceType, component: str) -> str | None:

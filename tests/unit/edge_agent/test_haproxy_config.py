@@ -152,3 +152,31 @@ def test_tenants_are_in_order_and_inherit_their_slots() -> None:
     assert [item.name for item in found] == ["acme", "beta"]
     assert found[0].slots[1] == Slot("10.0.0.1", "ready")
     assert found[1].slots == (Slot(),) * 4
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "code", "retry"),
+    [("Paused", 503, "tenant_paused", True), ("Suspended", 403, "tenant_suspended", False)],
+)
+def test_a_tenant_that_is_not_served_is_refused_in_words_and_keeps_no_server(
+    state: str, status: int, code: str, retry: bool
+) -> None:
+    before = tenant_backends({"acme": tenant()}, {"acme": ready("10.0.0.1")}, ())
+    refused = tenant_backends({"acme": tenant(state=state)}, {"acme": ready("10.0.0.1")}, before)
+    made = render(haproxy.template(), FILES, "198.18.16.203", 443, b"PEM", refused)
+    section = made.config.decode().split("backend tenant_acme\n")[1]
+    assert f"http-request return status {status} content-type application/json" in section
+    assert f'"code":"{code}"' in section
+    assert ("hdr Retry-After 3600" in section) == retry
+    assert "server " not in section
+    assert slot_commands(refused, {}) == []
+    assert b"acme.kyiv.okitoki.test tenant_acme\n" in made.companions.values()
+    again = tenant_backends({"acme": tenant()}, {"acme": ready("10.0.0.1")}, refused)
+    assert again == before
+
+
+def test_to_stop_serving_a_tenant_is_a_change_of_structure() -> None:
+    served = rendered(Slot())
+    refused = tenant_backends({"acme": tenant(state="Paused")}, {}, ())
+    made = render(haproxy.template(), FILES, "198.18.16.203", 443, b"PEM", refused)
+    assert made.structure != served.structure

@@ -76,3 +76,24 @@ def test_a_number_of_two_tenants_stays_with_the_first() -> None:
 def test_a_tenant_that_is_gone_leaves_nothing() -> None:
     assert merge({}, {"acme": parse_routes(FEED, "acme")}).numbers == {}
     assert merge({"acme": tenant()}, {}).realms == {}
+
+
+@pytest.mark.parametrize("state", ["Paused", "Suspended"])
+def test_of_a_tenant_that_is_not_served_only_the_numbers_are_known(state: str) -> None:
+    """An empty queue is a 480 to the caller, an unknown realm a 403 to the phone; no route can come from the feed."""
+    refused = merge({"acme": tenant(state=state)}, {"acme": parse_routes(FEED, "acme")})
+    assert set(refused.numbers) == set(tenant().numbers)
+    assert {(route.tenant, route.host) for route in refused.numbers.values()} == {("acme", tenant().host)}
+    assert (refused.queues, refused.ha1, refused.realms) == ({}, {}, {})
+    assert merge({"acme": tenant(state=state)}, {}) == refused
+
+
+def test_a_queue_of_the_name_that_stands_for_none_gets_no_call() -> None:
+    feed = parse_routes({**FEED, "queues": {"-": ["1001"]}}, "acme")
+    assert merge({"acme": tenant(state="Suspended")}, {"acme": feed}).queues == {}
+
+
+def test_a_tenant_that_is_served_again_has_its_routes_of_before() -> None:
+    feeds = {"acme": parse_routes(FEED, "acme")}
+    merge({"acme": tenant(state="Paused")}, feeds)
+    assert merge({"acme": tenant()}, feeds).queues[("acme", "sales")] == ("1001", "1002")

@@ -35,6 +35,8 @@ def test_a_tenant_comes_back_from_its_own_document() -> None:
         ("landlines", {"+380440000000": ["+380447654321"]}),
         ("landlines.*380441234567", {"+380441234567": ["7654321"]}),
         ("landlines.*380441234567", {"+380441234567": ["+380447654321|x"]}),
+        ("state", "paused"),
+        ("state", None),
         ("edgeToken", "short"),
         ("edgeToken", "with blank in the middle"),
     ],
@@ -93,3 +95,9 @@ def test_the_certificate_is_one_file_of_chain_and_key() -> None:
     assert certificate_of_secret({"data": {"tls.crt": data["tls.crt"]}}) is None
     assert certificate_of_secret({"data": {**data, "tls.key": ""}}) is None
     assert certificate_of_secret(None) is None
+
+
+def test_a_document_of_an_operator_that_knows_no_states_is_of_an_active_tenant() -> None:
+    assert "state" not in TENANT
+    assert parse_tenant(TENANT).served
+    assert not parse_tenant({**TENANT, "state": "Paused"}).served

@@ -279,6 +279,7 @@ class Agent:
         samples += [
             ("okitoki_edge_tenant_routes_good", {"tenant": name}, float(feed.error is None and feed.routes is not None))
             for name, feed in self._feeds.items()
+            if feed.tenant.served
         ]
         for state, count in (("live", records.live), ("waiting", records.waiting), ("dead", records.dead_letters)):
             samples.append(("okitoki_edge_call_records", {"state": state}, float(count)))

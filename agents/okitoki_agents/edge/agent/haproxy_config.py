@@ -36,6 +36,24 @@ ERRORS = (
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """What every request for a tenant is answered, in the form of the app's own errors."""
+
+    status: int
+    code: str
+    message: str
+    retry_after: int | None = None
+    """Seconds."""
+
+
+REFUSALS = {
+    "Paused": Refusal(503, "tenant_paused", "The service of this company is paused.", 3600),
+    "Suspended": Refusal(403, "tenant_suspended", "The service of this company is suspended."),
+}
+"""By state of the tenant."""
+
+
+@dataclass(frozen=True)
 class Slot:
     """Place of one pod. `state` is a value of `set server … state`: ready, drain (no new requests) or maint
     (unused)."""
@@ -53,6 +71,8 @@ class TenantBackend:
     server_name: str
     port: int
     slots: tuple[Slot, ...]
+    refusal: Refusal | None = None
+    """Instead of servers: then there are no slots."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +165,8 @@ def tenant_backends(
             host=tenant.host,
             server_name=tenant.serverName,
             port=tenant.port,
-            slots=assign_slots(known.get(name, ()), backends.get(name, ())),
+            slots=assign_slots(known.get(name, ()), backends.get(name, ())) if tenant.served else (),
+            refusal=REFUSALS.get(tenant.state),
         )
         for name, tenant in sorted(tenants.items())
     )

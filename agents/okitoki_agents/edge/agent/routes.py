@@ -15,6 +15,8 @@ from okitoki_agents.edge.kamailio import LandlineRoute, NumberRoute, Routes
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """Queues and users. They become parts of htable keys and SIP URIs, so `:`, `|`, `,`, `@` and blanks are out."""
+UNSERVED_QUEUE = "-"
+"""A table row cannot lack one; no queue has this name with agents in it."""
 HA1 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -90,7 +92,9 @@ def merge(tenants: Mapping[str, EdgeTenant], feeds: Mapping[str, TenantRoutes]) 
     """What Kamailio is to route by: all tenants with a feed, nothing of those that are gone. Landlines need no feed:
     they are for the time when there is none.
 
-    A number that two tenants hold stays with the first by name; the operator refuses that before it comes here.
+    A number that two tenants hold stays with the first by name; the operator refuses that before it comes here. Of a
+    tenant that is not served only the numbers are known, without a queue: a caller is told 480, and its phones, whose
+    realm is unknown, 403.
     """
     numbers: dict[str, NumberRoute] = {}
     queues: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -98,6 +102,10 @@ def merge(tenants: Mapping[str, EdgeTenant], feeds: Mapping[str, TenantRoutes]) 
     realms: dict[str, str] = {}
     landlines: dict[str, LandlineRoute] = {}
     for name, tenant in sorted(tenants.items()):
+        if not tenant.served:
+            for number in tenant.numbers:
+                numbers.setdefault(number, NumberRoute(name, UNSERVED_QUEUE, tenant.host))
+            continue
         for number, found in tenant.landlines.items():
             landlines.setdefault(number, LandlineRoute(name, tenant.host, found))
         feed = feeds.get(name)

@@ -18,6 +18,10 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
+STATES = ("Active", "Paused", "Suspended")
+"""Only an Active tenant's calls and requests are let through."""
+
+
 class TenantError(ValueError):
     """A tenant's document that cannot be used; the message names the field."""
 
@@ -36,6 +40,12 @@ class EdgeTenant:
     serverName: str
     edgeToken: str
     landlines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    state: str = "Active"
+
+    @property
+    def served(self) -> bool:
+        """Whether calls and requests are let through."""
+        return self.state == "Active"
 
     def __repr__(self) -> str:
         """Without the token: a tenant may land in a log line."""
@@ -69,6 +79,9 @@ def parse_tenant(document: Any) -> EdgeTenant:
         raise TenantError(f"tenant.json: numbers: expected a list of E.164 numbers, found {numbers!r}")
     if not isinstance(token, str) or not re.fullmatch(r"[!-~]{16,}", token):
         raise TenantError("tenant.json: edgeToken: expected at least 16 printable characters")
+    state = document.get("state", "Active")
+    if state not in STATES:
+        raise TenantError(f"tenant.json: state: expected one of {', '.join(STATES)}, found {state!r}")
     return EdgeTenant(
         tenant=text("tenant", DNS_LABEL),
         host=text("host", DNS_NAME),
@@ -79,6 +92,7 @@ def parse_tenant(document: Any) -> EdgeTenant:
         serverName=text("serverName", DNS_NAME),
         edgeToken=token,
         landlines=_landlines(document.get("landlines", {}), numbers),
+        state=state,
     )
 
 

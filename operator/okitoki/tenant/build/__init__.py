@@ -15,6 +15,7 @@ from okitoki.tenant.build.namespace import adopted_namespace, namespace
 from okitoki.tenant.build.network import app_policy, default_deny
 from okitoki.tenant.build.service import service
 from okitoki.tenant.facts import Observed
+from okitoki.tenant.hibernation import running
 from okitoki.tenant.retention import adoption, nothing_to_adopt
 
 
@@ -46,7 +47,7 @@ def build(tenant: Tenant, observed: Observed) -> list[Manifest]:
         database.config_map(cluster),
         *database.services(cluster),
         database.disruption_budget(cluster),
-        stateful_set(cluster),
+        stateful_set(cluster, running(tenant, observed).database),
         service(tenant),
         disruption_budget(tenant),
         # Without the passwords its pods could not start; those that run know them.

@@ -12,6 +12,7 @@ from okitoki.kube.pods import restricted_container, restricted_pod
 from okitoki.kube.resources import PLATFORM_GROUP, Manifest
 from okitoki.tenant.build.common import app_selector, database_cluster, metadata
 from okitoki.tenant.facts import Observed
+from okitoki.tenant.hibernation import running
 
 UID = 10001
 SECRETS_HASH = f"{PLATFORM_GROUP}/secrets-hash"
@@ -29,7 +30,7 @@ def deployment(tenant: Tenant, observed: Observed) -> Manifest:
         "kind": "Deployment",
         "metadata": metadata(tenant, names.APP),
         "spec": {
-            "replicas": tenant.spec.app.replicas,
+            "replicas": running(tenant, observed).app,
             "revisionHistoryLimit": 3,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "selector": {"matchLabels": app_selector(tenant)},

@@ -52,6 +52,7 @@ def _edge_secret(tenant: Tenant, observed: Observed, region: RegionFacts) -> Man
     namespace = names.tenant_namespace(name)
     facts = {
         "tenant": name,
+        "state": tenant.spec.state,
         "host": names.tenant_host(name, region.domain),
         "numbers": sorted(number.number for number in accepted_numbers(tenant, observed)),
         "landlines": landlines(tenant, observed),

@@ -122,6 +122,7 @@ def test_the_edge_is_told_what_the_interface_says() -> None:
     assert len(token) == 64
     assert facts == {
         "tenant": "acme",
+        "state": "Active",
         "host": "acme.kyiv.okitoki.test",
         "numbers": ["+380441234567"],
         "landlines": {},
