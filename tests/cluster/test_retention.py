@@ -18,11 +18,11 @@ def api_key(env: Environment) -> str:
     return env.kubectl("get", "secret", "api-admin", "-n", NAMESPACE, "-o", "jsonpath={.data.key}")
 
 
-def sql(env: Environment, statement: str) -> str:
+def sql(env: Environment, statement: str, namespace: str = NAMESPACE) -> str:
     """On the primary, as the superuser."""
-    primary = env.kubectl("get", "pods", "-n", NAMESPACE, "-l", "role=primary", "-o", "name").strip()
+    primary = env.kubectl("get", "pods", "-n", namespace, "-l", "role=primary", "-o", "name").strip()
     return env.kubectl(
-        "exec", "-n", NAMESPACE, primary, "-c", "postgres", "--",
+        "exec", "-n", namespace, primary, "-c", "postgres", "--",
         "psql", "-U", "postgres", "-d", "callcentre", "-Atc", statement,
     ).strip()  # fmt: skip
 
