@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from api.acme import delete, running
 from api.apiserver import binary
 from api.world import CountingClient, World, tenant
 
@@ -80,6 +81,20 @@ async def test_a_tenants_whole_life(world: World, account: str) -> None:
     await world.finish_namespace("tenant-acme")
     await world.reconcile("acme")
     assert await world.admin.get(kinds.TENANT, "acme") is None
+
+
+async def test_a_pause_a_retained_deletion_and_an_adoption(world: World, account: str) -> None:
+    uid = await running(world)
+    await world.admin.merge_patch(kinds.TENANT, "acme", {"spec": {"state": "Paused"}})
+    for _ in range(5):
+        await world.reconcile("acme")
+        await world.end_pods("acme")
+    assert (await world.conditions("acme"))["Ready"]["reason"] == "Paused"
+    await delete(world)
+    await world.admin.create(tenant("acme", database={"adopt": uid}))
+    await world.reconcile("acme", times=2)
+    assert (await world.conditions("acme"))["Applied"]["status"] == "True"
+    assert (await world.conditions("acme"))["NamespaceOwned"]["reason"] == "Owned"
 
 
 async def test_lease_authority_events_and_crds(world: World, account: str) -> None:

@@ -263,7 +263,9 @@ class World:
             await self.admin.merge_patch(kind, component, {"status": status}, namespace=namespace, subresource="status")
 
     async def patroni_store(self, name: str, suffix: str, annotations: Mapping[str, str]) -> None:
-        """One of Patroni's ConfigMaps, with the labels that Patroni gives it."""
+        """One of Patroni's ConfigMaps, with the labels that Patroni gives it; it may be there already."""
+        if await self.admin.get(kinds.CONFIG_MAP, f"postgres-{suffix}", names.tenant_namespace(name)):
+            return
         await self.admin.request(
             "POST",
             kinds.CONFIG_MAP.path(names.tenant_namespace(name)),

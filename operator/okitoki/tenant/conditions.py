@@ -76,6 +76,8 @@ def database_ready(tenant: Tenant, observed: Observed, outcome: Outcome) -> Cond
     if state.primary is None:
         if observed.dynamic_configuration is None:
             return progressing(kind, "Creating", f"the database is being made{detail}")
+        if observed.stop_announced:
+            return progressing(kind, "Waking", f"the database wakes, {counted}{detail}")
         return failing(kind, "NoPrimary", f"no member takes writes now, {counted}{detail}")
     if state.in_order < wanted or len(state.members) != wanted:
         text = f"primary {state.primary.name}, {counted}{detail}"

@@ -48,12 +48,13 @@ def grow_volumes(tenant: Tenant, observed: Observed) -> Action | None:
 
 
 def announce_stop(tenant: Tenant, observed: Observed) -> Action | None:
-    """The members are told before all of them stop, and told otherwise as soon as they shall run."""
+    """The members are told before all of them stop, and told otherwise once one of them leads again: until then there
+    is nothing to hand over, and the word tells a database that wakes from one that has lost its primary."""
     found = running(tenant, observed)
     if found.announce:
         return Action(ANNOUNCE_STOP, found.waiting, {"stops": True})
-    if observed.stop_announced and tenant.spec.state != "Paused":
-        return Action(ANNOUNCE_STOP, "the database shall run again", {"stops": False})
+    if observed.stop_announced and tenant.spec.state != "Paused" and observed.database.primary is not None:
+        return Action(ANNOUNCE_STOP, "the database runs again", {"stops": False})
     return None
 
 

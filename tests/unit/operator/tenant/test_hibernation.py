@@ -133,11 +133,27 @@ def test_what_stands_in_the_way_of_its_data_is_told_of_a_sleeping_tenant_too() -
     assert summary(conditions(PAUSED, claimed, Outcome())).reason == "NumberClaimed"
 
 
-def test_awake_it_runs_at_once_and_the_members_are_told() -> None:
+def test_awake_it_runs_at_once_and_the_members_are_told_when_one_leads() -> None:
     tenant = a_tenant()
     found = what_is_observed(tenant, app=AppState(), database=NO_DATABASE, database_replicas=0, stop_announced=True)
     assert running(tenant, found) == Running(2, 3)
-    assert decide.decide(tenant, found)[0].data == {"stops": False}
+    assert decide.ANNOUNCE_STOP not in {action.name for action in decide.decide(tenant, found)}
+    leads = replace(found, database=a_database())
+    assert decide.decide(tenant, leads)[0].data == {"stops": False}
+
+
+def test_a_database_that_wakes_is_not_told_as_one_that_lost_its_primary() -> None:
+    tenant = a_tenant()
+    waking = what_is_observed(tenant, database=NO_DATABASE, stop_announced=True)
+    lost = replace(waking, stop_announced=False)
+    told = {
+        observed.stop_announced: next(
+            item for item in conditions(tenant, observed, Outcome()) if item.type == "DatabaseReady"
+        )
+        for observed in (waking, lost)
+    }
+    assert (told[True].reason, told[True].warning) == ("Waking", False)
+    assert (told[False].reason, told[False].warning) == ("NoPrimary", True)
 
 
 def test_a_suspended_tenant_is_ready_in_its_own_words() -> None:
