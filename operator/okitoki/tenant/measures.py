@@ -12,24 +12,26 @@ from okitoki.metrics.domain import Measures
 from okitoki.reconcile.kind import News, Outcome
 from okitoki.tenant.decide import SWITCH_OVER
 from okitoki.tenant.facts import Observed
+from okitoki.tenant.hibernation import running
 
 FAILOVERS = "okitoki_tenant_database_failovers_total"
 REBUILT = "okitoki_tenant_database_members_rebuilt_total"
 
 
 def measures(tenant: Tenant, observed: Observed) -> Measures:
-    """Nothing of a namespace that is somebody else's."""
+    """Nothing of a namespace that is somebody else's; no primary is missed in a database that shall not run."""
     if observed.namespace != "ours":
         return {}
-    database, primary = observed.database, observed.database.primary
+    database, primary, wanted = observed.database, observed.database.primary, running(tenant, observed)
     found = {
-        "okitoki_tenant_database_primary": float(primary is not None),
         "okitoki_tenant_database_members": float(database.in_order),
-        "okitoki_tenant_database_members_wanted": float(tenant.spec.database.instances),
-        "okitoki_tenant_database_synchronous_standbys": float(len(database.voters)),
+        "okitoki_tenant_database_members_wanted": float(wanted.database),
         "okitoki_tenant_app_pods": float(observed.app.ready),
-        "okitoki_tenant_app_pods_wanted": float(tenant.spec.app.replicas),
+        "okitoki_tenant_app_pods_wanted": float(wanted.app),
     }
+    if wanted.database:
+        found["okitoki_tenant_database_primary"] = float(primary is not None)
+        found["okitoki_tenant_database_synchronous_standbys"] = float(len(database.voters))
     if primary and primary.timeline:
         found["okitoki_tenant_database_timeline"] = float(primary.timeline)
     if ends := expiry(observed.secrets.tls):

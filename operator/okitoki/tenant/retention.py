@@ -1,4 +1,4 @@
-"""Whether a tenant may take over the data of an earlier one of its name. Pure (docs/decisions/0010)."""
+"""Whether a tenant may take over the data of an earlier one of its name. Pure (docs/decisions/0011)."""
 
 from __future__ import annotations
 

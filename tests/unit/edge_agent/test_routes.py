@@ -81,10 +81,12 @@ def test_a_tenant_that_is_gone_leaves_nothing() -> None:
 @pytest.mark.parametrize("state", ["Paused", "Suspended"])
 def test_of_a_tenant_that_is_not_served_only_the_numbers_are_known(state: str) -> None:
     """An empty queue is a 480 to the caller, an unknown realm a 403 to the phone; no route can come from the feed."""
-    refused = merge({"acme": tenant(state=state)}, {"acme": parse_routes(FEED, "acme")})
+    landlines = {tenant().numbers[0]: ["+380447654321"]}
+    assert merge({"acme": tenant(landlines=landlines)}, {}).landlines
+    refused = merge({"acme": tenant(state=state, landlines=landlines)}, {"acme": parse_routes(FEED, "acme")})
     assert set(refused.numbers) == set(tenant().numbers)
     assert {(route.tenant, route.host) for route in refused.numbers.values()} == {("acme", tenant().host)}
-    assert (refused.queues, refused.ha1, refused.realms) == ({}, {}, {})
+    assert (refused.queues, refused.ha1, refused.realms, refused.landlines) == ({}, {}, {}, {})
     assert merge({"acme": tenant(state=state)}, {}) == refused
 
 

@@ -10,6 +10,7 @@ from unit.operator.factory import a_database, a_tenant, member, what_is_observed
 from okitoki.kube.pki import KeyPair, expiry
 from okitoki.metrics.domain import Series
 from okitoki.reconcile.kind import Outcome
+from okitoki.tenant.facts import AppState
 from okitoki.tenant.kind import TenantKind
 from okitoki.tenant.measures import FAILOVERS, last_primary, measures, news
 
@@ -42,6 +43,17 @@ def test_without_a_primary_there_is_no_timeline_rather_than_a_wrong_one() -> Non
     assert found["okitoki_tenant_database_primary"] == 0
     assert found["okitoki_tenant_database_synchronous_standbys"] == 0
     assert "okitoki_tenant_database_timeline" not in found
+
+
+def test_of_a_sleeping_tenant_nothing_is_missed() -> None:
+    """Alerts compare what is with what is wanted, and look for a primary where there is one to be."""
+    paused = a_tenant(state="Paused")
+    asleep = replace(what_is_observed(paused, database=NO_PRIMARY), app=AppState(), database_replicas=0)
+    found = measures(paused, asleep)
+    assert found["okitoki_tenant_database_members_wanted"] == 0
+    assert found["okitoki_tenant_app_pods_wanted"] == 0
+    assert "okitoki_tenant_database_primary" not in found
+    assert "okitoki_tenant_database_synchronous_standbys" not in found
 
 
 def test_nothing_is_said_of_a_strangers_namespace() -> None:
