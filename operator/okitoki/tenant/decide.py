@@ -91,6 +91,9 @@ def switch_over(tenant: Tenant, observed: Observed) -> Action | None:
     requested = tenant.metadata.annotations.get(labels.SWITCHOVER)
     if requested is None:
         return None
+    if tenant.spec.state == "Paused":
+        text = "spec.state is Paused, no member is to lead: ask again when the tenant is awake"
+        return Action(SWITCH_OVER, text, {"requested": requested, "address": None})
     found = decide_switchover(
         requested, observed.database, observed.losses, tenant.spec.database.instances, observed.now
     )

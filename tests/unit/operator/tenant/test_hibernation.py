@@ -9,6 +9,7 @@ import pytest
 from unit.operator.factory import a_database, a_tenant, member, what_is_observed
 
 from okitoki.database.state import DatabaseState
+from okitoki.kube import labels
 from okitoki.reconcile.conditions import summary
 from okitoki.reconcile.kind import Outcome
 from okitoki.tenant import decide
@@ -102,6 +103,14 @@ def test_a_database_on_its_way_down_is_not_taken_for_one_that_failed() -> None:
     found = paused(database_replicas=0, database=ending)
     assert (found.app, found.database) == (0, 0)
     assert "postgres-2" in found.waiting
+
+
+def test_no_other_primary_is_made_of_a_database_that_stops() -> None:
+    asked = PAUSED.metadata.model_copy(update={"annotations": {labels.SWITCHOVER: "2026-11-24T12:00:00Z"}})
+    found = decide.switch_over(PAUSED.model_copy(update={"metadata": asked}), observed())
+    assert found is not None
+    assert found.data["address"] is None
+    assert "ask again when the tenant is awake" in found.reason
 
 
 def test_asleep_it_is_ready_and_says_so() -> None:
