@@ -1,7 +1,7 @@
 """Deletion of a tenant: first the edge forgets it, then `spec.deletionPolicy` decides.
 
 Delete: its namespace goes. Retain: what runs ends in order and all goes but the data and what is needed to open them
-(docs/decisions/0011).
+(docs/decisions/0012).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What of a tenant runs in each `spec.state`, and in which order it stops. Pure (docs/decisions/0012)."""
+"""What of a tenant runs in each `spec.state`, and in which order it stops. Pure (docs/decisions/0013)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a tenant may take over the data of an earlier one of its name. Pure (docs/decisions/0011)."""
+"""Whether a tenant may take over the data of an earlier one of its name. Pure (docs/decisions/0012)."""
 
 from __future__ import annotations
 
