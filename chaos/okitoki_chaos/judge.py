@@ -106,7 +106,9 @@ def figures(session: SessionFacts, result: Result) -> dict[str, Any]:
             operation.outcome != OK and span[0] - DEADLINE_SECONDS <= operation.due <= span[1]
             for operation in tenant.operations
         )
-    audio = {way: verdict.audio_gap(facts.calls, attribute, span) for way, attribute in verdict.WAYS.items()}
+    # The silence of a call that an earlier fault dropped is that fault's.
+    heard = [call for call in facts.calls if (at := dropped_at(call)) is None or at >= span[0]]
+    audio = {way: verdict.audio_gap(heard, attribute, span) for way, attribute in verdict.WAYS.items()}
     stalls = [one for one in session.stalls if span[0] <= one["at"] <= span[1]]
     return {
         "writeGapSeconds": max((gap["seconds"] for gap in gaps.values()), default=0.0),
@@ -120,13 +122,18 @@ def figures(session: SessionFacts, result: Result) -> dict[str, Any]:
     }
 
 
-def dropped_in(call: CallVerdict, span: tuple[float, float]) -> bool:
-    """Whether a call was dropped by what happened in a window: it fell silent then, or ended then."""
+def dropped_at(call: CallVerdict) -> float | None:
+    """When a call was dropped: it fell silent then, or ended then. None for any other call."""
     if call.outcome != DROPPED:
-        return False
+        return None
     silent = [way.longest_gap_at for way in (call.to_agent, call.to_caller) if way is not None and way.silent]
-    moments = [at for at in silent if at is not None] or [call.ended_at or 0.0]
-    return any(span[0] <= at <= span[1] for at in moments)
+    return min((at for at in silent if at is not None), default=call.ended_at or 0.0)
+
+
+def dropped_in(call: CallVerdict, span: tuple[float, float]) -> bool:
+    """Whether a call was dropped by what happened in a window."""
+    at = dropped_at(call)
+    return at is not None and span[0] <= at <= span[1]
 
 
 GOALS = {

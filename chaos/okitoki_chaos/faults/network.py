@@ -101,7 +101,8 @@ def plan_cut(world: World, target: Target, parameters: Parameters) -> Plan:
     device = str(parameters.get("device", DEVICE))
     hooks = {IN: "ingress", OUT: "egress"}
     chains = [
-        f' chain {way} {{ type filter hook {hooks[way]} device "{device}" priority -500; counter drop; }}' for way in ways
+        f' chain {way} {{ type filter hook {hooks[way]} device "{device}" priority -500; counter drop; }}'
+        for way in ways
     ]
     return table_plan(
         world, target, "network-cut", "netdev", chains, [f"{device} {hooks[way]} counter drop" for way in ways]

@@ -111,6 +111,18 @@ def test_a_dropped_call_belongs_to_the_fault_that_silenced_it() -> None:
     assert kinds(judged) == ["audio"]
 
 
+def test_the_silence_of_a_dropped_call_is_no_audio_gap_of_later_faults() -> None:
+    """Seen in a drill: calls that ended with all power gone failed each of the ten faults after it."""
+    gaps = [{"at": 125.0, "ms": 900_000.0}]
+    dropped = call(DROPPED, longest_gap_ms=900_000.0, longest_gap_at=125.0, gaps=gaps)
+    goals = {"audioGapMs": 1000.0}
+    first = result(goals={"droppedCalls": None, **goals})
+    later = result(name="001-edge-pod-kill-1", goals=goals, at=150.0, bitAt=150.2, healedAt=151.0, wholeAt=160.0)
+    judged = session(operations(), [first, later], calls=[dropped])
+    assert [item["figures"]["audioGapMs"] for item in judged["items"]] == [900_000.0, None]
+    assert [len(item["failures"]) for item in judged["items"]] == [1, 0]
+
+
 def test_a_fault_for_which_calls_may_drop_says_so() -> None:
     dropped = call(DROPPED, longest_gap_ms=9000.0, longest_gap_at=125.0)
     judged = session(operations(), [result(goals={"droppedCalls": None})], calls=[dropped])

@@ -195,27 +195,75 @@ async def test_a_touch_of_the_lock_that_has_not_come_here_yet_is_no_reason_to_re
     assert (await agent.cut({**QUESTION, "version": 12})).verdict.yes
 
 
+def hold_the_lock(agent: DatabaseAgent, api: FakeApi, voters: str = "postgres-2") -> None:
+    for name in ("postgres-leader", "postgres-sync"):
+        api.annotations(f"{MAPS}/{name}")["leader"] = "postgres-1"
+    api.annotations(f"{MAPS}/postgres-sync")["sync_standby"] = voters
+    agent.on_maps(api.maps())
+
+
+async def renew(agent: DatabaseAgent, api: FakeApi, at: str) -> None:
+    """As Patroni does, and as the agent comes to know of it."""
+    await api.merge_patch(f"{MAPS}/postgres-leader", {"metadata": {"annotations": {"renewTime": at}}})
+    agent.on_maps(api.maps())
+
+
+@pytest.fixture
+def no_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_module, "RENEWAL_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("no_renewal")
 async def test_who_holds_the_lock_gives_it_away_before_its_pod_stops(
     agent: DatabaseAgent, api: FakeApi, server: FakeServer
 ) -> None:
     assert (await agent.handover({})).verdict.reason == "this server does not hold the lock"
-    for name in ("postgres-leader", "postgres-sync"):
-        api.annotations(f"{MAPS}/{name}")["leader"] = "postgres-1"
-    api.annotations(f"{MAPS}/postgres-sync")["sync_standby"] = "postgres-2"
-    agent.on_maps(api.maps())
+    hold_the_lock(agent, api)
     found = await agent.handover({})
     assert found.verdict.yes
     assert server.done == ["checkpoint"]
     assert api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-2"
 
 
+@pytest.mark.usefixtures("no_renewal")
 async def test_a_hand_over_that_nobody_can_take_is_left_to_patroni(agent: DatabaseAgent, api: FakeApi) -> None:
-    for name in ("postgres-leader", "postgres-sync"):
-        api.annotations(f"{MAPS}/{name}")["leader"] = "postgres-1"
-    api.annotations(f"{MAPS}/postgres-sync")["sync_standby"] = ""
-    agent.on_maps(api.maps())
+    hold_the_lock(agent, api, voters="")
     assert not (await agent.handover({})).verdict.yes
     assert api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-1"
+
+
+async def test_a_hand_over_begins_when_the_lock_has_just_been_renewed(
+    agent: DatabaseAgent, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen in a drill: a renewal in the middle made the attempt void, and writes were held up 3 s longer."""
+    monkeypatch.setattr(agent_module, "RENEWAL_SECONDS", 60.0)
+    hold_the_lock(agent, api)
+    handing_over = asyncio.create_task(agent.handover({}))
+    await asyncio.sleep(0.5)
+    assert api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-1"
+    await renew(agent, api, "7")
+    assert (await handing_over).verdict.yes
+    assert api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-2"
+
+
+@pytest.mark.usefixtures("no_renewal")
+async def test_a_hand_over_that_a_renewal_made_void_is_tried_once_more(
+    agent: DatabaseAgent, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold_the_lock(agent, api)
+    attempt, outcomes = agent._replacement.attempt, []
+
+    async def overtaken(store: Store, host: str, *, planned: bool = False) -> bool:
+        if not outcomes:
+            # The watch tells of it later than the store has it.
+            await api.merge_patch(f"{MAPS}/postgres-leader", {"metadata": {"annotations": {"renewTime": "8"}}})
+        outcomes.append(await attempt(store, host, planned=planned))
+        agent.on_maps(api.maps())
+        return outcomes[-1]
+
+    monkeypatch.setattr(agent._replacement, "attempt", overtaken)
+    assert (await agent.handover({})).verdict.yes
+    assert outcomes == [False, True]
 
 
 @pytest.mark.parametrize("holder", ["postgres-0", "postgres-1"])
