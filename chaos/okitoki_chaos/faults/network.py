@@ -94,7 +94,7 @@ def _namespaces(world: World, target: Target) -> tuple[str, ...]:
 def plan_cut(world: World, target: Target, parameters: Parameters) -> Plan:
     """A node's or pod's network cut, in one direction or both. The node lives on, and its pods reach each other.
 
-    At the device, as a pulled cable is: keepalived announces addresses through packet sockets, which the hooks of IP and
+    At the device, as a pulled cable is: keepalived announces addresses through packet sockets, which hooks of IP and
     ARP never see, and a node that is cut off but announces itself every second draws the others' packets to itself.
     """
     ways = directions(parameters)
