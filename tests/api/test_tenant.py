@@ -321,7 +321,7 @@ async def _store_unchecked(world: World, manifest: Manifest) -> None:
     await world.admin.apply(crd)
 
 
-async def _ready(world: World) -> None:
+async def ready(world: World) -> None:
     await create(world, tenant("acme"))
     await world.reconcile("acme")
     await world.patroni_store("acme", "config", {"config": "{}"})
@@ -342,7 +342,7 @@ async def _switchover(world: World) -> object:
 
 
 async def test_a_requested_switchover_is_made_once_and_answered(world: World) -> None:
-    await _ready(world)
+    await ready(world)
     request = datetime.now(UTC).isoformat()
     await _ask_for_a_switchover(world, request)
     await world.reconcile("acme", times=3)
@@ -356,7 +356,7 @@ async def test_a_requested_switchover_is_made_once_and_answered(world: World) ->
 
 
 async def test_a_switchover_that_the_agent_refuses_is_not_tried_again(world: World) -> None:
-    await _ready(world)
+    await ready(world)
     world.agent.broken = "nobody could take over now"
     await _ask_for_a_switchover(world, request := datetime.now(UTC).isoformat())
     await world.reconcile("acme", times=3)
@@ -369,7 +369,7 @@ async def test_a_switchover_that_the_agent_refuses_is_not_tried_again(world: Wor
 
 
 async def test_a_request_from_an_old_manifest_changes_nothing(world: World) -> None:
-    await _ready(world)
+    await ready(world)
     await _ask_for_a_switchover(world, "2020-01-01T00:00:00Z")
     await world.reconcile("acme", times=2)
     assert world.agent.asked == []
@@ -380,7 +380,7 @@ async def test_a_request_from_an_old_manifest_changes_nothing(world: World) -> N
 
 
 async def test_an_operator_that_dies_after_taking_the_request_never_acts_on_it_later(world: World) -> None:
-    await _ready(world)
+    await ready(world)
     await _ask_for_a_switchover(world, datetime.now(UTC).isoformat())
     async with world.operator() as (reconcile, client):
         client.crash_after = 1
