@@ -19,6 +19,7 @@ from okitoki_phones.media import MediaSession
 from okitoki_phones.records import LegRecord
 from okitoki_phones.sip import NameAddress, Request, Response, SipError, Uri, response_to
 from okitoki_phones.transaction import (
+    Address,
     ClientTransaction,
     Endpoint,
     Handlers,
@@ -29,6 +30,7 @@ from okitoki_phones.transaction import (
 
 # How much longer than agreed the carrier waits for the agent to hang up before it does so itself.
 PATIENCE_SECONDS = 5.0
+SILENCE = "no answer from the server"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,20 @@ class Plan:
     talk: float | None = None
     callee_ends: bool = False
     reference: str | None = None
+
+
+def forward_reason(record: LegRecord, reached: bool) -> str | None:
+    """Why a carrier forwards a call that was not answered: `busy`, `no answer`, `unreachable`; None: it does not.
+
+    As ordered conditional forwarding goes by the answer to INVITE (RFC 3261 section 21); `reached`: anything was said.
+    """
+    if not reached:
+        return "unreachable"
+    if record.code in (486, 600):
+        return "busy"
+    if record.code in (408, 480, 487):
+        return "no answer"
+    return "unreachable" if record.code is not None and 500 <= record.code < 600 else None
 
 
 def short_plans(stream: ShortCalls, generator: random.Random) -> Iterator[Plan]:
@@ -114,14 +130,14 @@ class Carrier:
             self.latest_start_ms = max(self.latest_start_ms, (loop.time() - due) * 1000)
             self._begin(plan)
 
-    def _invite(self, plan: Plan, call_id: str, media: MediaSession) -> Request:
+    def _invite(self, plan: Plan, call_id: str, media: MediaSession, server: Address, number: str) -> Request:
         host, port = self.endpoint.address
-        server_host, server_port = self.config.server
-        called = Uri(server_host, plan.number, None if server_port == 5060 else server_port)
+        server_host, server_port = server
+        called = Uri(server_host, number, None if server_port == 5060 else server_port)
         request = Request(method="INVITE", uri=str(called))
         request.add("Max-Forwards", 70)
         request.add("From", NameAddress(Uri(host, self.config.caller), {"tag": new_tag()}))
-        request.add("To", NameAddress(Uri(server_host, plan.number)))
+        request.add("To", NameAddress(Uri(server_host, number)))
         request.add("Call-ID", call_id)
         request.add("CSeq", "1 INVITE")
         request.add("Contact", NameAddress(Uri(host, self.config.caller, port)))
@@ -142,7 +158,7 @@ class Carrier:
         media = MediaSession(self.endpoint.address[0], call_id, "caller", "callee")
         self.active += 1
         try:
-            leg = await self._set_up(plan, record, media)
+            leg = await self._reach(plan, record, media)
             if leg is None:
                 record.ended_at = time.time()
                 media.close()
@@ -159,10 +175,28 @@ class Carrier:
         finally:
             self.active -= 1
 
-    async def _set_up(self, plan: Plan, record: LegRecord, media: MediaSession) -> Leg | None:
+    async def _reach(self, plan: Plan, record: LegRecord, media: MediaSession) -> Leg | None:
+        """The platform's addresses in order, then the landline that calls are forwarded to; None when none answers."""
+        reached = False
+        for server in (self.config.server, *self.config.more_servers):
+            leg = await self._set_up(plan, record, media, server, plan.number)
+            reached = record.code is not None and record.reason != SILENCE
+            if leg is not None or reached:
+                break
+        if leg is not None or self.config.forward_to is None or self.stopping.is_set():
+            return leg
+        reason = forward_reason(record, reached)
+        if reason is None:
+            return None
+        record.forwarded = f"{self.config.forward_to} {reason}"
+        return await self._set_up(plan, record, media, self.endpoint.address, self.config.forward_to)
+
+    async def _set_up(
+        self, plan: Plan, record: LegRecord, media: MediaSession, server: Address, number: str
+    ) -> Leg | None:
         """The call up to its ACK; None when it failed, with the reason in the record."""
-        invite = self._invite(plan, record.call_id, media)
-        transaction = self.endpoint.start_client(invite, self.config.server)
+        invite = self._invite(plan, record.call_id, media, server, number)
+        transaction = self.endpoint.start_client(invite, server)
 
         def provisional(response: Response) -> None:
             if response.status >= 180 and record.ringing_at is None:
@@ -172,7 +206,7 @@ class Carrier:
         try:
             final = await self._final(transaction, record)
         except TransactionTimeout:
-            record.code, record.reason = 408, "no answer from the server"
+            record.code, record.reason = 408, SILENCE
             return None
         finally:
             record.invite_retransmissions = transaction.retransmissions
@@ -184,7 +218,13 @@ class Carrier:
         return self._establish(record, media, invite, final)
 
     async def _final(self, transaction: ClientTransaction, record: LegRecord) -> Response:
-        """The final response, after a CANCEL when it rings for too long."""
+        """The final response, after a CANCEL when it rings for too long. Raises TransactionTimeout."""
+        if self.config.unreachable_seconds is not None:
+            await asyncio.wait({transaction.final}, timeout=self.config.unreachable_seconds)
+            if not transaction.proceeding and not transaction.final.done():
+                # One that answers after all is not wanted any more.
+                transaction.final.add_done_callback(lambda done: self._not_wanted(transaction.request, done))
+                raise TransactionTimeout(SILENCE)
         try:
             return await asyncio.wait_for(asyncio.shield(transaction.final), self.config.ring_limit)
         except TimeoutError:
@@ -225,6 +265,10 @@ class Carrier:
                 wait.cancel()
         if not leg.ended.is_set() and plan.callee_ends and not self.stopping.is_set():
             leg.record.notes.append("the agent did not hang up in time")
+
+    def _not_wanted(self, invite: Request, done: asyncio.Future[Response]) -> None:
+        if done.exception() is None and done.result().status < 300:
+            self._refuse_answer(Dialog.of_caller(invite, done.result()), invite.cseq[0])
 
     def _refuse_answer(self, dialog: Dialog, sequence: int) -> None:
         """A 2xx that cannot be used is confirmed, as it must be, and ended at once (section 13.2.2.4)."""

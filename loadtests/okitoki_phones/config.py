@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,14 @@ class Section:
         result = inner.text("host"), inner.integer("port", 5060, most=65535)
         inner.done()
         return result
+
+    def addresses(self, name: str) -> tuple[Address, ...]:
+        """A list of `{"host": …, "port": …}`, empty if it is not there."""
+        found = []
+        for item in self.sections(name):
+            found.append((item.text("host"), item.integer("port", 5060, most=65535)))
+            item.done()
+        return tuple(found)
 
     def sections(self, name: str) -> list[Section]:
         items = self._take(name, list, [], "a list")
@@ -165,6 +173,12 @@ class CarrierConfig:
     landlines: tuple[str, ...] = ()
     """Numbers of landline phones behind this carrier, which answer what the platform sends to them."""
     landline_ring_seconds: tuple[float, float] = (0.3, 1.2)
+    more_servers: tuple[Address, ...] = ()
+    """Further addresses of the platform, tried in order when the one before is unreachable."""
+    forward_to: str | None = None
+    """One of `landlines`, to which the carrier forwards on no answer, busy and unreachable (layer 2)."""
+    unreachable_seconds: float | None = None
+    """An address that says nothing for this long is unreachable; None: RFC 3261's timer B."""
 
     @classmethod
     def read(cls, values: Any) -> CarrierConfig:
@@ -189,7 +203,13 @@ class CarrierConfig:
             long=tuple(long), short=tuple(short), ring_limit=top.number("ringLimitSeconds", 30.0, least=1.0),
             seconds=seconds or None, seed=top.integer("seed", 1), landlines=top.texts("landlines"),
             landline_ring_seconds=top.range("landlineRingSeconds", [0.3, 1.2]),
+            more_servers=top.addresses("moreServers"),
+            forward_to=top.text("forwardTo", "-"), unreachable_seconds=top.number("unreachableSeconds", 0.0) or None,
         )  # fmt: skip
+        if config.forward_to == "-":
+            config = replace(config, forward_to=None)
+        elif config.forward_to not in config.landlines:
+            raise ConfigError(f"forwardTo: {config.forward_to!r} is not in landlines; add it there")
         top.done()
         return config
 

@@ -36,6 +36,8 @@ class LegRecord:
     # The tag of the phone that answers: tells the phones of a call that was hunted or forked apart.
     callee_tag: str | None = None
     reference: str | None = None
+    # Where the carrier forwarded the call and why (layer 2), such as "+380447654321 busy".
+    forwarded: str | None = None
     notes: list[str] = field(default_factory=list)
     audio: dict[str, Any] | None = None
 

@@ -10,6 +10,7 @@ code 0 only if every call went where it must, in time, and was answered.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import signal
 import statistics
@@ -29,6 +30,11 @@ from okitoki_phones.judge import COMPLETED
 
 BOUND_SECONDS = 3.0
 """The promise (issue 5)."""
+_KEEP = """
+from okitoki_agents.edge import registrations
+from okitoki_agents.edge.facts import Paths
+assert registrations.keep(Paths())
+"""
 STREAM = {"number": NUMBER, "tenant": TENANT, "everySeconds": 1.0, "talkSeconds": [0.5, 1.0]}
 
 
@@ -150,6 +156,43 @@ class Layers:
         whole = sum({"answered", "ended", "landline"} <= fields and "agent" not in fields for fields in kept.values())
         good = ends == Counter(landline=5) and whole == 5 and all(v.outcome == COMPLETED for v in verdicts)
         return f"{seen} | {dict(ends)} | {summary(verdicts)} | {whole} whole records of {len(kept)}", good
+
+    def s_both_nodes_gone(self) -> tuple[str, bool]:
+        """Both nodes die: the carrier forwards (layer 2). When they are back, phones need not register anew."""
+        phones = self._phones("both_nodes_gone", 0, 20)
+        phones.forwarding = {"forwardTo": LANDLINE, "unreachableSeconds": 2.0}
+        try:
+            phones.register()
+            time.sleep(3)
+            for node in self.lab.nodes:
+                # What the agent, which the lab does not run, does every few seconds.
+                node.run("python3", "-c", _KEEP)
+            phones.call(short=[STREAM], long=False)
+            time.sleep(4)
+            for node in self.lab.nodes:
+                node.kill()
+            died = time.time()
+            time.sleep(self.seconds)
+            for node in self.lab.nodes:
+                node.start()
+            self.lab.wait_good(60)
+            good_again = time.time()
+            time.sleep(8)
+            phones.finish()
+        finally:
+            phones.close()
+        found = phones.records()
+        away = [r for r in found if r["role"] != "carrier" or died < r["attemptedAt"] < died + self.seconds - 2]
+        after = [r for r in found if r["role"] != "carrier" or r["attemptedAt"] > good_again]
+        forwarded = Counter(r["forwarded"] for r in away if r["role"] == "carrier")
+        (ends, _), (later, _) = ways(away), ways(after)
+        lines = (self.out / "both_nodes_gone" / "agents" / "registrations.jsonl").read_text().splitlines()
+        anew = sum(json.loads(line)["at"] > died for line in lines)
+        good = set(ends) == {"landline"} and set(forwarded) == {f"{LANDLINE} unreachable"} and set(later) == {"agent"}
+        return (
+            f"away: {dict(ends)} {dict(forwarded)}; back: {dict(later)}, {anew} registrations since",
+            good and not anew,
+        )
 
     def run(self, name: str) -> bool:
         seen, good = getattr(self, f"s_{name}")()

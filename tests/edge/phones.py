@@ -46,6 +46,8 @@ class Phones:
         self.lab, self.out, self.count, self.landline = lab, out, count, landline
         self.agents = [f"{1001 + index}" for index in range(count + spare)]
         self.expires = 60
+        self.forwarding: dict[str, object] = {}
+        """What the carrier was told about forwarding (layer 2)."""
         self.site: subprocess.Popen[bytes] | None = None
         """The process of all agents' phones."""
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -89,7 +91,7 @@ class Phones:
         config: dict[str, object] = {
             "address": {"host": CARRIER, "port": 5060}, "server": {"host": labs.SIP}, "short": short or [],
             "long": [{"number": NUMBER, "tenant": TENANT, "count": self.count}] if long else [],
-            "landlines": [self.landline] if self.landline else [],
+            "landlines": [self.landline] if self.landline else [], **self.forwarding,
         }  # fmt: skip
         self._carrier = self._start("carrier", config)
 

@@ -82,6 +82,16 @@ class Paths:
         return self.data / "kamailio"
 
     @property
+    def live_registrations(self) -> Path:
+        """SQLite file that Kamailio writes phones' registrations to; in memory, as the pod's run directory is."""
+        return self.kamailio_rpc.with_name("registrations.sqlite")
+
+    @property
+    def registrations(self) -> Path:
+        """The agent's copy of it on disk."""
+        return self.data / "registrations.sqlite"
+
+    @property
     def haproxy_config(self) -> Path:
         """Written by the agent, which knows tenants and back ends."""
         return self.data / "haproxy" / "haproxy.cfg"

@@ -22,6 +22,7 @@ class Condition:
     how to mend it. `warning`: becoming so deserves a Warning event (a failure, not a step of progress).
     `abnormal`: a True status is the bad one (such as `Stalled`); it then has no part in `Ready`.
     `rest`: what it says is what `Ready` says when all is well (a resource that is asked not to serve).
+    `optional`: tells whether something is there that the user may do without; it has no part in `Ready`.
     """
 
     type: str
@@ -31,6 +32,7 @@ class Condition:
     warning: bool = False
     abnormal: bool = False
     rest: bool = False
+    optional: bool = False
 
 
 def good(kind: str, reason: str, message: str) -> Condition:
@@ -63,7 +65,7 @@ def summary(conditions: Sequence[Condition]) -> Condition:
 
     Order: a failure before progress, then the order of the list (builders put causes before effects).
     """
-    bad = [c for c in conditions if c.status != "True" and not c.abnormal]
+    bad = [c for c in conditions if c.status != "True" and not c.abnormal and not c.optional]
     if not bad:
         for condition in conditions:
             if condition.rest:

@@ -10,6 +10,7 @@ from okitoki.reconcile.ownership import namespace_owned
 from okitoki.tenant.decide import CONFIGURE_DATABASE, PROVISION, rebuild
 from okitoki.tenant.facts import Observed, accepted_numbers, same_profile, wanted_profile
 from okitoki.tenant.hibernation import hibernated
+from okitoki.tenant.layers import layers
 from okitoki.tenant.retention import retention
 
 
@@ -27,6 +28,7 @@ def conditions(tenant: Tenant, observed: Observed, outcome: Outcome) -> list[Con
         app_ready(tenant, observed),
         numbers_provisioned(tenant, observed, outcome),
         routes_published(tenant, observed),
+        *layers(tenant, observed),
     ]
 
 

@@ -8,12 +8,13 @@ restart needs before the API answers is on disk first.
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
 
-from okitoki_agents.edge import kamailio
+from okitoki_agents.edge import kamailio, registrations
 from okitoki_agents.edge.agent import endpoints, haproxy, ng, peer, reporter, routes, server, status, store, tenants
 from okitoki_agents.edge.agent.app_client import Answer, AppClient
 from okitoki_agents.edge.agent.deliver import Deliverer
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 CONVERGE_SECONDS = 1.0
 """How often everything is compared although nothing was reported: HAProxy and Kamailio may restart at any time."""
+KEEP_SECONDS = 5.0
+"""How often registrations are copied to disk."""
 TLS_SECRET = "edge-tls"  # noqa: S105 - a name
 APP_SERVICE_LABEL = "kubernetes.io/service-name"
 
@@ -83,6 +86,7 @@ class Agent:
                     group.create_task(work.run())
                 group.create_task(self._repeat(self._converge))
                 group.create_task(self._repeat(self._report))
+                group.create_task(self._keep_registrations())
         finally:
             await runner.cleanup()
             await self._apps.close()
@@ -104,6 +108,19 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CONVERGE_SECONDS):
                     await self._wake.wait()
+
+    async def _keep_registrations(self) -> None:
+        problem = None
+        while True:
+            before = problem
+            try:
+                await asyncio.to_thread(registrations.keep, self._facts.paths)
+                problem = None
+            except (OSError, sqlite3.Error) as error:
+                problem = f"{type(error).__name__} {error}"
+            if problem is not None and problem != before:
+                log.error("registrations are not kept on disk: %s", problem)
+            await asyncio.sleep(KEEP_SECONDS)
 
     # What an earlier agent left on disk
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from typing import NoReturn
 
-from okitoki_agents.edge import render
+from okitoki_agents.edge import registrations, render
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.kamailio import ensure_tables
 from okitoki_agents.edge.processes.become import become
 from okitoki_agents.edge.processes.waits import redis_answers, wait_for_peer, wait_within
+
+log = logging.getLogger(__name__)
 
 _REDIS_PATIENCE = 15.0
 """Seconds that Kamailio's start may wait for Redis."""
@@ -18,6 +21,7 @@ _REDIS_PATIENCE = 15.0
 
 def run(facts: Facts, name: str) -> NoReturn:
     ensure_tables(facts.paths)
+    log.info("registrations to begin with: %s", registrations.prepare(facts.paths))
     run_dir = facts.paths.kamailio_rpc.parent
     run_dir.mkdir(parents=True, exist_ok=True)
     config = facts.paths.conf / "kamailio.cfg"
