@@ -32,6 +32,8 @@ def test_all_is_well() -> None:
         "AppReady",
         "NumbersProvisioned",
         "RoutesPublished",
+        "LandlineArmed",
+        "CarrierForwardingArmed",
     ]
     assert summary(made).status == "True"
 
