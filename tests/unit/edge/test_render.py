@@ -174,3 +174,8 @@ def test_the_master_that_stays_announces_itself_after_there_were_two(tmp_path: P
     for setting in ("higher_prio_send_advert true", "garp_lower_prio_repeat 2", "garp_master_refresh_repeat 1"):
         assert f"vrrp_{setting}\n" in text
     assert not re.search(r"^\s*vrrp_min_garp", text, re.M)
+
+
+def test_a_landline_is_called_within_three_seconds_whatever_phones_do() -> None:
+    """The last phone is tried before LAST_TRY_MS and is silent for SILENCE_MS; tm's timer comes up to 0.2 s late."""
+    assert render.LAST_TRY_MS + render.SILENCE_MS + 200 < 3000
