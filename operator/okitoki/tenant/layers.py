@@ -17,7 +17,7 @@ def landline_armed(tenant: Tenant, observed: Observed) -> Condition:
     kind, with_landline = "LandlineArmed", landlines(tenant, observed)
     without = sorted({number.number for number in accepted_numbers(tenant, observed)} - set(with_landline))
     if tenant.spec.state != "Active":
-        return _off(kind, "NotServed", f"spec.state is {tenant.spec.state}: calls are answered with 480, no landline rings")
+        return _off(kind, "NotServed", f"spec.state is {tenant.spec.state}: calls get 480 and no landline rings")
     if not with_landline:
         return _off(kind, "NoLandline", "a call is lost when no phone of the tenant answers: set spec.backup.landlines")
     if without:
