@@ -230,6 +230,9 @@ class DatabaseAgent:
         async with self._handing_over:
             if self.store.leader != self._me:
                 return Answer(Verdict(True, "this server does not hold the lock"))
+            if self.store.stopping:
+                # Whoever took over would stop too, in the middle of it. As it is all end with what this one has.
+                return Answer(Verdict(True, "all members stop: nobody is to take over"))
             await self._server.checkpoint(CHECKPOINT_SECONDS)
             for _ in range(HAND_OVERS):
                 await self._renewal()

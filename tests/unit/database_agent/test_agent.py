@@ -226,6 +226,24 @@ async def test_who_holds_the_lock_gives_it_away_before_its_pod_stops(
 
 
 @pytest.mark.usefixtures("no_renewal")
+async def test_nobody_is_handed_the_lock_when_all_members_stop(
+    agent: DatabaseAgent, api: FakeApi, server: FakeServer
+) -> None:
+    for name in ("postgres-leader", "postgres-sync"):
+        api.annotations(f"{MAPS}/{name}")["leader"] = "postgres-1"
+    api.annotations(f"{MAPS}/postgres-sync")["sync_standby"] = "postgres-2"
+    api.objects.setdefault(f"{MAPS}/postgres-config", config_map("postgres-config", 5))
+    api.annotations(f"{MAPS}/postgres-config")["platform.oki-toki.net/stopping"] = "true"
+    agent.on_maps(api.maps())
+    assert "all members stop" in (await agent.handover({})).verdict.reason
+    assert server.done == []
+    assert api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-1"
+    del api.annotations(f"{MAPS}/postgres-config")["platform.oki-toki.net/stopping"]
+    agent.on_maps(api.maps())
+    assert (await agent.handover({})).verdict.yes
+    assert api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-2"
+
+
 async def test_a_hand_over_that_nobody_can_take_is_left_to_patroni(agent: DatabaseAgent, api: FakeApi) -> None:
     hold_the_lock(agent, api, voters="")
     assert not (await agent.handover({})).verdict.yes
