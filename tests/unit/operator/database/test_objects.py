@@ -56,6 +56,9 @@ def test_the_file_for_patroni_is_yaml_with_the_settings_and_no_password() -> Non
     assert found["bootstrap"]["dcs"] == dynamic_configuration(cluster())
     assert found["kubernetes"]["use_endpoints"] is False
     assert found["bootstrap"]["post_init"] == "/usr/local/bin/okitoki-post-init"
+    # Seen on a cluster: the source of a rewind was stopped half way, and the member never followed anybody again.
+    assert found["postgresql"]["remove_data_directory_on_rewind_failure"] is True
+    assert found["postgresql"]["remove_data_directory_on_diverged_timelines"] is True
     assert "password" not in text.lower().replace("password_encryption", "").replace("password)", "").replace(
         "passwords", ""
     )
