@@ -24,6 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(1800))
+    # It removes the region that all others use.
+    items.sort(key=lambda item: item.path.name == "test_removal.py")
 
 
 @pytest.fixture(scope="session")
