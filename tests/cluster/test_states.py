@@ -66,35 +66,6 @@ def test_a_paused_tenant_has_no_pod_and_wakes_whole_with_the_same_data(
     assert history(env)[0] == identity
 
 
-def test_paused_in_the_middle_of_a_failover_it_sleeps_and_wakes_with_every_acknowledged_write(
-    env: Environment, sleeper: layout.Object
-) -> None:
-    env.kubectl("delete", "pod", "-n", NAMESPACE, "-l", "role=primary", "--force", "--grace-period=0")
-    become(env, "Paused")
-    assert pods(env) == []
-    become(env, "Active")
-    assert sql(env, "SELECT word FROM proof", NAMESPACE) == "acknowledged"
-
-
-def test_a_change_of_mind_half_way_leaves_a_whole_tenant(env: Environment, sleeper: layout.Object) -> None:
-    platform.apply(env, [tenant(NAME, state="Paused")])
-    wait_until(
-        "the database to stop",
-        lambda: env.kubectl("get", "sts", "postgres", "-n", NAMESPACE, "-o", "jsonpath={.spec.replicas}") == "0",
-        SECONDS,
-    )
-    become(env, "Active")
-    assert sql(env, "SELECT word FROM proof", NAMESPACE) == "acknowledged"
-
-
-def test_the_operators_killed_during_a_pause_finish_it(env: Environment, sleeper: layout.Object) -> None:
-    platform.apply(env, [tenant(NAME, state="Paused")])
-    operators = ("-n", platform.SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/name=okitoki")
-    env.kubectl("delete", "pods", *operators, "--force", "--grace-period=0")
-    become(env, "Paused")
-    assert pods(env) == []
-
-
 @pytest.mark.parametrize(
     ("state", "status", "code"), [("Suspended", "403", "tenant_suspended"), ("Paused", "503", "tenant_paused")]
 )
