@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from okitoki_phones import sdp
+from okitoki_phones import callee, sdp
 from okitoki_phones.call import Leg
+from okitoki_phones.callee import ALLOWED
 from okitoki_phones.config import AgentConfig, AgentsConfig
 from okitoki_phones.dialog import Dialog, key_of_request, new_tag
-from okitoki_phones.media import MediaSession
 from okitoki_phones.records import LegRecord
 from okitoki_phones.registration import Registration
 from okitoki_phones.sip import NameAddress, Request, Uri, response_to
 from okitoki_phones.transaction import Endpoint, Handlers, ServerTransaction, Timers
 
-# The caller's wish that the agent be the one who hangs up; proxies hand unknown headers on.
-HANG_UP_AFTER = "X-Hang-Up-After"
-ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS"
 SERVED_WITHOUT_CALL = {"OPTIONS"}
 
 
@@ -145,16 +141,12 @@ class Agent:
         try:
             offer = sdp.parse(request.body)
             dialog = Dialog.of_callee(request, tag, self._contact())
-            ringing = response_to(request, 180, tag=tag)
-            ringing.add("Contact", dialog.contact)
-            transaction.respond(ringing)
-            record.ringing_at = time.time()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(cancelled.wait(), self._random.uniform(*self.shared.ring_seconds))
-            if cancelled.is_set():
-                self._refuse(transaction, record, 487, tag)
+            seconds = self._random.uniform(*self.shared.ring_seconds)
+            if await callee.ring(transaction, dialog, record, cancelled, seconds):
+                self.leg = callee.answer(self.endpoint, transaction, record, offer, dialog)
+                self._spawn(self._talk(transaction, self.leg, offer))
             else:
-                self._answer(transaction, record, offer, dialog)
+                self._refuse(transaction, record, 487, tag)
         except sdp.SdpError as error:
             record.notes.append(str(error))
             self._refuse(transaction, record, 488, tag)
@@ -162,45 +154,12 @@ class Agent:
             self._ringing.pop(key, None)
 
     def _refuse(self, transaction: ServerTransaction, record: LegRecord, status: int, tag: str) -> None:
-        transaction.respond(response_to(transaction.request, status, tag=tag))
-        record.code = status
-        record.ended_at = time.time()
+        callee.refuse(transaction, record, status, tag)
         self._write(record)
 
-    def _answer(
-        self, transaction: ServerTransaction, record: LegRecord, offer: sdp.Description, dialog: Dialog
-    ) -> None:
-        request = transaction.request
-        host = self.endpoint.address[0]
-        leg = Leg(self.endpoint, dialog, MediaSession(host, request.call_id, "callee", "caller"), record)
-        self.leg = leg
-        own = sdp.Description(host, leg.media.port, offer.answer_direction())
-        answer = response_to(request, 200, tag=dialog.local.tag, body=sdp.write(own, own.port))
-        answer.add("Contact", dialog.contact)
-        answer.add("Allow", ALLOWED)
-        answer.add("Content-Type", sdp.MIME)
-        record.answered_at, record.code = time.time(), 200
-        transaction.on_no_acknowledgement = lambda: leg.vanish("no ACK to the 200")
-        transaction.respond(answer)
-        self._spawn(self._talk(transaction, leg, offer))
-
     async def _talk(self, transaction: ServerTransaction, leg: Leg, offer: sdp.Description) -> None:
-        acknowledged = asyncio.create_task(transaction.acknowledged.wait())
-        ended = asyncio.create_task(leg.ended.wait())
-        try:
-            await asyncio.wait({acknowledged, ended}, return_when=asyncio.FIRST_COMPLETED)
-            leg.record.invite_retransmissions = transaction.retransmissions
-            if not leg.ended.is_set():
-                leg.establish(offer)
-                wish = transaction.request.get(HANG_UP_AFTER)
-                if wish is not None and wish.strip().replace(".", "", 1).isdigit():
-                    await asyncio.wait({ended}, timeout=float(wish))
-                    await leg.hang_up()
-            await leg.closed.wait()
-            self._ended(leg)
-        finally:
-            acknowledged.cancel()
-            ended.cancel()
+        await callee.talk(transaction, leg, offer)
+        self._ended(leg)
 
     def _ended(self, leg: Leg) -> None:
         if self.leg is leg:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from okitoki_phones import sdp
-from okitoki_phones.agent import HANG_UP_AFTER
 from okitoki_phones.call import Leg
+from okitoki_phones.callee import HANG_UP_AFTER
 from okitoki_phones.config import CarrierConfig, ShortCalls
 from okitoki_phones.dialog import Dialog, key_of_request, new_call_id, new_tag
 from okitoki_phones.landline import Landlines

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from okitoki_phones import sdp
-from okitoki_phones.agent import HANG_UP_AFTER
+from okitoki_phones import callee, sdp
 from okitoki_phones.call import Leg
 from okitoki_phones.dialog import Dialog, key_of_request, new_tag
-from okitoki_phones.media import MediaSession
 from okitoki_phones.records import LegRecord
 from okitoki_phones.sip import NameAddress, Request, Uri, response_to
 from okitoki_phones.transaction import Endpoint, ServerTransaction
@@ -80,52 +77,24 @@ class Landlines:
             host, port = self.endpoint.address
             offer = sdp.parse(request.body)
             dialog = Dialog.of_callee(request, tag, NameAddress(Uri(host, number, port)))
-            ringing = response_to(request, 180, tag=tag)
-            ringing.add("Contact", dialog.contact)
-            transaction.respond(ringing)
-            record.ringing_at = time.time()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(cancelled.wait(), self._random.uniform(*self._ring_seconds))
-            if not cancelled.is_set():
+            if await callee.ring(transaction, dialog, record, cancelled, self._random.uniform(*self._ring_seconds)):
                 await self._talk(transaction, offer, dialog, record)
                 return
-            transaction.respond(response_to(request, 487, tag=tag))
-            record.code = 487
+            callee.refuse(transaction, record, 487, tag)
         except sdp.SdpError as error:
             record.notes.append(str(error))
-            transaction.respond(response_to(request, 488, tag=tag))
-            record.code = 488
+            callee.refuse(transaction, record, 488, tag)
         finally:
             self._ringing.pop(request.via.branch, None)
-        record.ended_at = time.time()
         self._write(record)
 
     async def _talk(
         self, transaction: ServerTransaction, offer: sdp.Description, dialog: Dialog, record: LegRecord
     ) -> None:
-        request = transaction.request
-        media = MediaSession(self.endpoint.address[0], request.call_id, "callee", "caller")
-        leg = Leg(self.endpoint, dialog, media, record)
+        leg = callee.answer(self.endpoint, transaction, record, offer, dialog)
         self._legs[dialog.key] = transaction, leg
-        own = sdp.Description(self.endpoint.address[0], media.port, offer.answer_direction())
-        answer = response_to(request, 200, tag=dialog.local.tag, body=sdp.write(own, own.port))
-        answer.add("Contact", dialog.contact)
-        answer.add("Content-Type", sdp.MIME)
-        record.answered_at, record.code = time.time(), 200
-        transaction.on_no_acknowledgement = lambda: leg.vanish("no ACK to the 200")
-        transaction.respond(answer)
-        waits = [asyncio.create_task(event.wait()) for event in (transaction.acknowledged, leg.ended)]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if not leg.ended.is_set():
-                leg.establish(offer)
-                wish = request.get(HANG_UP_AFTER)
-                if wish is not None and wish.strip().replace(".", "", 1).isdigit():
-                    await asyncio.wait(waits[1:], timeout=float(wish))
-                    await leg.hang_up()
-            await leg.closed.wait()
+            await callee.talk(transaction, leg, offer)
         finally:
-            for wait in waits:
-                wait.cancel()
             self._legs.pop(dialog.key, None)
             self._write(record)
