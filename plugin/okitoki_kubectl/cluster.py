@@ -26,6 +26,12 @@ class Cluster:
         found: list[Resource] = json.loads(self._run("get", f"{kind}.platform.oki-toki.net", "-o", "json"))["items"]
         return found
 
+    def one(self, kind: str, name: str) -> Resource | None:
+        """One resource, None when there is none of the name; raises `KubectlError`."""
+        found = self._run("get", f"{kind}.platform.oki-toki.net", name, "--ignore-not-found", "-o", "json")
+        resource: Resource | None = json.loads(found) if found.strip() else None
+        return resource
+
     def annotate(self, kind: str, name: str, key: str, value: str) -> None:
         """Set an annotation, and leave one of another value alone; raises `KubectlError`."""
         self._run("annotate", f"{kind}.platform.oki-toki.net", name, f"{key}={value}", "--overwrite=false")

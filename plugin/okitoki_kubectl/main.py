@@ -8,9 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-from okitoki_kubectl.cluster import Cluster, KubectlError
+from okitoki_kubectl.cluster import Cluster, KubectlError, Resource
 from okitoki_kubectl.view import condition_rows, region_row, table, tenant_row
 
 SWITCHOVER = "platform.oki-toki.net/switchover"
@@ -24,12 +23,9 @@ class Failed(Exception):
 
 def status(cluster: Cluster, name: str | None, output: str) -> str:
     """The whole platform, or one Tenant or VoiceRegion with its conditions; raises `Failed`, `KubectlError`."""
-    tenants, regions = cluster.all("tenants"), cluster.all("voiceregions")
-    if name is not None:
-        tenants = [item for item in tenants if item["metadata"]["name"] == name]
-        regions = [item for item in regions if item["metadata"]["name"] == name]
-        if not tenants and not regions:
-            raise Failed(f"there is neither a Tenant nor a VoiceRegion {name}: see kubectl okitoki status")
+    tenants, regions = _named(cluster, "tenants", name), _named(cluster, "voiceregions", name)
+    if name is not None and not tenants and not regions:
+        raise Failed(f"there is neither a Tenant nor a VoiceRegion {name}: see kubectl okitoki status")
     rows = {"tenants": [tenant_row(item) for item in tenants], "regions": [region_row(item) for item in regions]}
     if name is None:
         if output == "json":
@@ -73,11 +69,19 @@ def switchover(
     )
 
 
-def _tenant(cluster: Cluster, name: str) -> dict[str, Any]:
-    for item in cluster.all("tenants"):
-        if item["metadata"]["name"] == name:
-            return item
-    raise Failed(f"there is no Tenant {name}: see kubectl okitoki status")
+def _named(cluster: Cluster, kind: str, name: str | None) -> list[Resource]:
+    """The one of that name, if there is one; all when no name is given."""
+    if name is None:
+        return cluster.all(kind)
+    found = cluster.one(kind, name)
+    return [] if found is None else [found]
+
+
+def _tenant(cluster: Cluster, name: str) -> Resource:
+    found = cluster.one("tenants", name)
+    if found is None:
+        raise Failed(f"there is no Tenant {name}: see kubectl okitoki status")
+    return found
 
 
 def parser() -> argparse.ArgumentParser:

@@ -53,6 +53,9 @@ class Fake(Cluster):
     def all(self, kind: str) -> list[dict[str, Any]]:
         return {"tenants": [self.tenant], "voiceregions": [self.region]}[kind]
 
+    def one(self, kind: str, name: str) -> dict[str, Any] | None:
+        return next((item for item in self.all(kind) if item["metadata"]["name"] == name), None)
+
     def annotate(self, kind: str, name: str, key: str, value: str) -> None:
         assert (kind, name, key) == ("tenants", "acme", SWITCHOVER)
         self.asked.append(value)
@@ -139,6 +142,21 @@ def test_the_command_passes_the_context_on(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {"tenants": [], "regions": []}
+
+
+def test_one_resource_is_asked_for_by_its_name_and_may_not_be_there(tmp_path: Path) -> None:
+    """A switchover looks every second: among thousands it must not read them all."""
+    program = tmp_path / "kubectl"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\n"
+        "assert sys.argv[1:4] == ['get', 'tenants.platform.oki-toki.net', sys.argv[3]], sys.argv\n"
+        "assert '--ignore-not-found' in sys.argv\n"
+        "print('{\"metadata\": {\"name\": \"acme\"}}' if sys.argv[3] == 'acme' else '')\n"
+    )
+    program.chmod(0o755)
+    cluster = Cluster(program=str(program))
+    assert cluster.one("tenants", "acme") == {"metadata": {"name": "acme"}}
+    assert cluster.one("tenants", "nobody") is None
 
 
 def test_wrong_arguments_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
