@@ -217,20 +217,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("directory", nargs="?", type=Path, default=Path("crds"))
     parser.add_argument("--check", action="store_true", help="change nothing; fail when a file is stale")
     options = parser.parse_args(arguments)
-    stale = []
-    for name, item in all_crds().items():
-        path: Path = options.directory / name
-        text = render(item)
-        if path.exists() and path.read_text() == text:
-            continue
-        stale.append(str(path))
-        if not options.check:
+    return settle({options.directory / name: render(item) for name, item in all_crds().items()}, options.check)
+
+
+def settle(texts: Mapping[Path, str], check: bool) -> int:
+    """Write the files that differ, or with `check` only name them; returns the exit code, 1 when one is stale."""
+    stale = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-    for path_name in stale:
-        verb = "is stale: run `python -m okitoki.api.crds`" if options.check else "written"
-        print(f"{path_name} {verb}", file=sys.stderr)
-    return 1 if options.check and stale else 0
+            path.write_text(texts[path])
+        print(f"{path} {'is not what the models say: run `make crds`' if check else 'written'}", file=sys.stderr)
+    return 1 if check and stale else 0
 
 
 if __name__ == "__main__":

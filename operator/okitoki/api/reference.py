@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from okitoki.api.crds import all_crds
+from okitoki.api.crds import all_crds, settle
 
 Schema = Mapping[str, Any]
 _LIMITS = (
@@ -113,14 +113,7 @@ def main() -> int:
     parser.add_argument("file", nargs="?", type=Path, default=Path("docs/api.md"))
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
-    if not given.check:
-        given.file.write_text(reference())
-        print(f"{given.file} written")
-        return 0
-    if not given.file.exists() or given.file.read_text() != reference():
-        print(f"{given.file} is not what the models say: run `make crds`", file=sys.stderr)
-        return 1
-    return 0
+    return settle({given.file: reference()}, given.check)
 
 
 if __name__ == "__main__":

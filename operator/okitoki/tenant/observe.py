@@ -44,6 +44,7 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, pat
     if state != "ours":
         # A stranger's objects under our names are none of our business.
         live = {key: item for key, item in live.items() if key.namespace != namespace}
+    store = live.get(ObjectKey("ConfigMap", namespace, CONFIG_MAP))
     pods = await ctx.client.list(POD, namespace, {labels.TENANT: name}) if state == "ours" else []
     database_pods = [pod for pod in pods if _component(pod) == names.POSTGRES]
     secrets = _secrets(live, namespace)
@@ -58,7 +59,7 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, pat
         regions=tuple([await _region(ctx, region) for region in tenant.spec.regions]),
         secrets=secrets,
         database=database,
-        dynamic_configuration=_dynamic(live.get(ObjectKey("ConfigMap", namespace, CONFIG_MAP))),
+        dynamic_configuration=_dynamic(store),
         database_exists=bool(volumes.sizes),
         volumes=volumes,
         app=app,
@@ -69,7 +70,7 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, pat
         losses=await observe_losses(ctx.client, patroni, database, database_pods, claims),
         now=ctx.now(),
         database_replicas=_replicas(live.get(ObjectKey("StatefulSet", namespace, names.POSTGRES))),
-        stop_announced=stop_announced(live.get(ObjectKey("ConfigMap", namespace, CONFIG_MAP))),
+        stop_announced=stop_announced(store),
         retained=await _retained(ctx, live_namespace) if state == "foreign" else None,
     )
 

@@ -11,7 +11,7 @@ from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
 from okitoki.kube.ownership import namespace_state
 from okitoki.kube.pki import KeyPair, decode
-from okitoki.kube.resources import NAMESPACE, NODE, POD, Manifest, ObjectKey, condition_is_true
+from okitoki.kube.resources import NAMESPACE, NODE, POD, Manifest, ObjectKey, condition, condition_is_true
 from okitoki.reconcile.index import by_age
 from okitoki.reconcile.kind import Context
 from okitoki.voiceregion.allocation import choose_slot
@@ -114,7 +114,7 @@ def workload(stateful_set: Manifest | None) -> Workload:
 
 def edge_pod(pod: Manifest) -> EdgePod:
     """A pod and what its agent says of the node."""
-    metadata, status = pod["metadata"], pod.get("status") or {}
+    metadata = pod["metadata"]
     report = _report(metadata)
     holds = report.get("holds")
     return EdgePod(
@@ -124,7 +124,7 @@ def edge_pod(pod: Manifest) -> EdgePod:
         revision=str((metadata.get("labels") or {}).get(CURRENT_REVISION, "")),
         ready=condition_is_true(pod, "Ready"),
         terminating=bool(metadata.get("deletionTimestamp")),
-        problem=_problem(status),
+        problem=_problem(pod),
         holds=tuple(name for name in ADDRESSES if isinstance(holds, list) and name in holds),
         since=_times(report.get("since")),
         peer_answers=report.get("peerAnswers") is True,
@@ -148,11 +148,11 @@ def _times(document: Any) -> dict[str, float]:
     return {name: float(at) for name, at in document.items() if name in ADDRESSES and isinstance(at, int | float)}
 
 
-def _problem(status: Mapping[str, Any]) -> str:
+def _problem(pod: Manifest) -> str:
     """Why the pod does not start, in the kubelet's or the scheduler's words; empty when nothing is said."""
-    for item in status.get("conditions") or []:
-        if item["type"] == "PodScheduled" and item["status"] == "False":
-            return f"cannot be scheduled: {item.get('message', '')}"
+    scheduled, status = condition(pod, "PodScheduled"), pod.get("status") or {}
+    if scheduled.get("status") == "False":
+        return f"cannot be scheduled: {scheduled.get('message', '')}"
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
