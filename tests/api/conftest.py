@@ -13,7 +13,7 @@ from api.world import World, wait_until
 
 from okitoki.api.crds import all_crds
 from okitoki.kube.client import Client
-from okitoki.kube.resources import CUSTOM_RESOURCE_DEFINITION
+from okitoki.kube.resources import CUSTOM_RESOURCE_DEFINITION, condition_is_true
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,10 +41,7 @@ async def _install_crds(connection: kopf.ConnectionInfo) -> None:
 
 
 async def _established(client: Client, name: str) -> bool:
-    found = await client.get(CUSTOM_RESOURCE_DEFINITION, name) or {}
-    return any(
-        c["type"] == "Established" and c["status"] == "True" for c in found.get("status", {}).get("conditions", [])
-    )
+    return condition_is_true(await client.get(CUSTOM_RESOURCE_DEFINITION, name) or {}, "Established")
 
 
 @pytest.fixture

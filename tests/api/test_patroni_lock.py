@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,17 @@ class Lock:
             time.sleep(0.1)
         raise AssertionError("Patroni's cache has no leader object")
 
+    def close(self) -> None:
+        """End the threads of Patroni's caches, which would go on asking an API server that is gone."""
+
+        def end(**_: Any) -> Any:
+            raise SystemExit  # the caches survive every Exception
+
+        for cache in (self.store._kinds, self.store._pods):
+            cache._func = end
+            cache.kill_stream()
+            cache.join(10)
+
     async def written(self, leader: str) -> None:
         """A write that Patroni's cache does not know of yet, as one that an API server carries out late."""
         await self._client.apply({
@@ -78,7 +90,14 @@ class Lock:
 @pytest.fixture
 async def lock(
     connection: kopf.ConnectionInfo, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Lock:
+) -> AsyncIterator[Lock]:
+    run = kubernetes.ObjectCache.run
+
+    def until_closed(cache: kubernetes.ObjectCache) -> None:
+        with contextlib.suppress(SystemExit):
+            run(cache)
+
+    monkeypatch.setattr(kubernetes.ObjectCache, "run", until_closed)
     namespace = f"lock-{time.monotonic_ns()}"
     await client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     monkeypatch.setattr(kubernetes, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig(connection, tmp_path / "config")))
@@ -87,7 +106,8 @@ async def lock(
     found.see()
     # From here on the cache is as old as it is for a server whose watches are silent.
     monkeypatch.setattr(found.store._kinds, "get", lambda _: None)
-    return found
+    yield found
+    await asyncio.to_thread(found.close)
 
 
 async def test_patroni_itself_gives_its_lock_up_over_a_late_write_of_its_own(lock: Lock) -> None:

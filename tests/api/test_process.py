@@ -132,17 +132,24 @@ async def _exists(world: World, kind: kinds.ResourceType, name: str, namespace: 
     await wait_until(state, PATIENCE)
 
 
-async def test_one_leads_the_other_takes_over_at_once_after_a_graceful_stop(
-    world: World, start: Callable[[str], Any]
-) -> None:
+@asynccontextmanager
+async def _leader_and_waiting(start: Callable[[str], Any]) -> AsyncIterator[tuple[Process, Process]]:
+    """Two replicas: the first leads, the second stands by."""
     one = await start("one")
     async with _explained(one):
         await _said(one, "leading")
         two = await start("two")
+    async with _explained(one, two):
         await _said(two, "standing by")
+        yield one, two
+
+
+async def test_one_leads_the_other_takes_over_at_once_after_a_graceful_stop(
+    world: World, start: Callable[[str], Any]
+) -> None:
+    async with _leader_and_waiting(start) as (one, two):
         await world.admin.create(tenant("acme"))
         await _exists(world, kinds.STATEFUL_SET, "postgres", "tenant-acme")
-    async with _explained(one, two):
         assert await one.end(signal.SIGTERM) == 0
         assert "lease released" in one.log()
         await _said(two, "leading")
@@ -174,12 +181,7 @@ async def test_events_of_owned_objects_repair_drift_and_kopf_leaves_no_trace(
 async def test_metrics_of_the_leader_and_of_the_one_that_waits_and_of_a_tenant_that_goes(
     world: World, start: Callable[[str], Any]
 ) -> None:
-    one = await start("one")
-    async with _explained(one):
-        await _said(one, "leading")
-        two = await start("two")
-    async with _explained(one, two):
-        await _said(two, "standing by")
+    async with _leader_and_waiting(start) as (one, two):
         await world.admin.create(tenant("acme"))
 
         async def shown() -> bool:
@@ -203,12 +205,7 @@ async def test_metrics_of_the_leader_and_of_the_one_that_waits_and_of_a_tenant_t
 async def test_a_killed_leader_is_replaced_when_its_lease_has_run_out(
     world: World, start: Callable[[str], Any]
 ) -> None:
-    one = await start("one")
-    async with _explained(one):
-        await _said(one, "leading")
-        two = await start("two")
-    async with _explained(one, two):
-        await _said(two, "standing by")
+    async with _leader_and_waiting(start) as (one, two):
         await one.end(signal.SIGKILL)
         await _said(two, "leading")
         assert (await _holder(world)).startswith("two_")

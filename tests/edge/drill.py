@@ -10,15 +10,13 @@ and how many call records both nodes have. Exit code 0 only if every call of eve
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lab import ADDRESSES, SECRETS, Lab, Node, wait_until
+from lab import ADDRESSES, SECRETS, Lab, Node, session, wait_until
 from phones import NUMBER, TENANT, Phones, summary
 
 from okitoki_phones.judge import COMPLETED
@@ -202,19 +200,11 @@ def main() -> int:
     chosen = options.faults or faults
     if unknown := set(chosen) - set(faults):
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
-    # Whatever ends it, the lab is taken down.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    work = Path(tempfile.mkdtemp(prefix="vc-lab-"))
-    try:
-        with Lab(work, options.tree, options.site).up() as lab:
-            for node in lab.nodes:
-                node.start()
-            print(f"both nodes good after {lab.wait_good(60):.1f} s; addresses {sorted(ADDRESSES)}", flush=True)
-            drills = Drills(lab)
-            rounds = [(number, name) for number in range(options.rounds) for name in chosen]
-            results = [drills.run(n, work / "calls" / f"{r}-{n}", options.calls, options.short) for r, n in rounds]
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with session(options.tree, options.site) as lab:
+        print(f"both nodes good after {lab.wait_good(60):.1f} s; addresses {sorted(ADDRESSES)}", flush=True)
+        drills = Drills(lab)
+        rounds = [(number, name) for number in range(options.rounds) for name in chosen]
+        results = [drills.run(n, lab.work / "calls" / f"{r}-{n}", options.calls, options.short) for r, n in rounds]
     return 0 if all(results) else 1
 
 

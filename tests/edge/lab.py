@@ -13,6 +13,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -321,3 +323,21 @@ class Lab:
             ),
             timeout,
         )
+
+
+@contextlib.contextmanager
+def session(tree: Path, site: Path, keep: Path | None = None) -> Iterator[Lab]:
+    """A lab whose nodes have been started. Whatever ends it, the lab is taken down; logs and the phones' records, in
+    `lab.work / "calls"`, are copied to `keep` first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    work = Path(tempfile.mkdtemp(prefix="vc-lab-"))
+    try:
+        with Lab(work, tree, site).up() as lab:
+            for node in lab.nodes:
+                node.start()
+            yield lab
+    finally:
+        if keep:
+            for folder in filter(lambda name: (work / name).exists(), ("a/logs", "b/logs", "calls")):
+                shutil.copytree(work / folder, keep / folder, dirs_exist_ok=True)
+        shutil.rmtree(work, ignore_errors=True)

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from drill import Drills, records, redis
-from lab import Lab, wait_until
+from lab import Lab, session, wait_until
 from phones import LANDLINE, NUMBER, TENANT, Phones, summary
 
 from okitoki_agents.edge.render import SILENT_SECONDS
@@ -213,22 +211,12 @@ def main() -> int:
     chosen = options.states or states
     if unknown := set(chosen) - set(states):
         parser.error(f"no such state: {', '.join(sorted(unknown))}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    work = Path(tempfile.mkdtemp(prefix="vc-lab-"))
     results: list[bool] = []
-    try:
-        with Lab(work, options.tree, options.site).up() as lab:
-            for node in lab.nodes:
-                node.start()
-            lab.wait_good(60)
-            for number in range(options.rounds):
-                layers = Layers(lab, work / "calls" / str(number), options.seconds)
-                results += [layers.run(name) for name in chosen]
-    finally:
-        if options.keep:
-            for folder in filter(lambda name: (work / name).exists(), ("a/logs", "b/logs", "calls")):
-                shutil.copytree(work / folder, options.keep / folder, dirs_exist_ok=True)
-        shutil.rmtree(work, ignore_errors=True)
+    with session(options.tree, options.site, options.keep) as lab:
+        lab.wait_good(60)
+        for number in range(options.rounds):
+            layers = Layers(lab, lab.work / "calls" / str(number), options.seconds)
+            results += [layers.run(name) for name in chosen]
     return 0 if results and all(results) else 1
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from support.callcentre_app import ADMIN_KEY, EDGE_TOKEN, PLATFORM_TOKEN, members_of, run_migrations
+from support.callcentre_app import ADMIN_KEY, EDGE_TOKEN, PLATFORM_TOKEN, RECORD, members_of, run_migrations
 from support.postgres import PASSWORD, Server, throw_away_cluster
 from unit.edge_agent.support import make_certificate, tenant
 
@@ -41,14 +41,6 @@ CLIENT_SECONDS = 12.0
 BEFORE_SECONDS, AFTER_SECONDS = 3.0, 8.0
 ORDINARY_SECONDS = 0.5
 """A request that took no longer is an ordinary one, on a busy machine too."""
-RECORD = {
-    "direction": "out",
-    "number": "+380441234567",
-    "caller": "+380501112233",
-    "startedAt": "2026-03-01T12:00:00Z",
-    "endedAt": "2026-03-01T12:01:00Z",
-    "endReason": "bye",
-}
 
 # The app as it is, on one address of several, with counters around the requests and around the database's operations.
 _APP = """

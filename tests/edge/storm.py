@@ -14,11 +14,9 @@ import argparse
 import contextlib
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -26,7 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from drill import records
-from lab import ADDRESSES, Lab, Node, in_cgroup, wait_until
+from lab import ADDRESSES, Lab, Node, in_cgroup, session, wait_until
 from phones import NUMBER, TENANT, Phones, summary
 
 from okitoki_phones.judge import DROPPED, FAILED
@@ -245,22 +243,13 @@ def main() -> int:
     chosen = options.kinds or kinds
     if unknown := set(chosen) - set(kinds):
         parser.error(f"no such kind: {', '.join(sorted(unknown))}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    work = Path(tempfile.mkdtemp(prefix="vc-lab-"))
-    try:
-        with Lab(work, options.tree, options.site).up() as lab:
-            for node in lab.nodes:
-                node.start()
-            lab.wait_good(60)
-            results = []
-            for seed in range(options.seed, options.seed + options.storms):
-                print(f"seed {seed}:", flush=True)
-                results.append(Storm(lab, seed).run(chosen, options.flaps, work / "calls" / str(seed), options.calls))
-    finally:
-        if options.keep:
-            for folder in filter(lambda name: (work / name).exists(), ("a/logs", "b/logs", "calls")):
-                shutil.copytree(work / folder, options.keep / folder, dirs_exist_ok=True)
-        shutil.rmtree(work, ignore_errors=True)
+    results = []
+    with session(options.tree, options.site, options.keep) as lab:
+        lab.wait_good(60)
+        for seed in range(options.seed, options.seed + options.storms):
+            print(f"seed {seed}:", flush=True)
+            calls = lab.work / "calls" / str(seed)
+            results.append(Storm(lab, seed).run(chosen, options.flaps, calls, options.calls))
     return 0 if all(results) else 1
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -23,6 +24,15 @@ from support.postgres import PASSWORD, Server
 ADMIN_KEY = ApiKey("abcdefgh", "A" * 43)
 PLATFORM_TOKEN = "platform-token-of-tests"
 EDGE_TOKEN = "edge-token-of-tests"
+RECORD: dict[str, Any] = {
+    "direction": "in",
+    "number": "+380441234567",
+    "caller": "+380501112233",
+    "startedAt": "2026-03-01T12:00:00Z",
+    "endedAt": "2026-03-01T12:01:00Z",
+    "endReason": "bye",
+}
+"""A call record as a client sends it."""
 
 
 def members_of(*servers: Server) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
-from support.callcentre_app import App, RunApp
+from support.callcentre_app import RECORD, App, RunApp
 from support.postgres import Server
 
 from callcentre.database.connection import Database as Session
@@ -19,14 +18,6 @@ from callcentre.database.pool import CAPACITY
 from callcentre.database.probe import SESSIONS
 from callcentre.database.runner import Deadline, UnavailableError
 
-RECORD: dict[str, Any] = {
-    "direction": "in",
-    "number": "+380441234567",
-    "caller": "+380501112233",
-    "startedAt": "2026-03-01T12:00:00Z",
-    "endedAt": "2026-03-01T12:01:00Z",
-    "endReason": "bye",
-}
 WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep' and application_name = 'callcentre'"
 
 

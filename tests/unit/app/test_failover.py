@@ -6,25 +6,16 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from support.asgi_caller import Caller
-from support.callcentre_app import ADMIN_KEY, App, RunApp
+from support.callcentre_app import ADMIN_KEY, RECORD, App, RunApp
 from support.postgres import Server
 
 from callcentre.database import decisions
 from callcentre.database.decisions import SILENCE
 
-RECORD: dict[str, Any] = {
-    "direction": "out",
-    "number": "+380441234567",
-    "caller": "+380501112233",
-    "startedAt": "2026-03-01T12:00:00Z",
-    "endedAt": "2026-03-01T12:01:00Z",
-    "endReason": "bye",
-}
 WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep' and application_name = 'callcentre'"
 
 

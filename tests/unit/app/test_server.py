@@ -19,20 +19,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from support.callcentre_app import ADMIN_KEY, EDGE_TOKEN, PLATFORM_TOKEN, members_of
+from support.callcentre_app import ADMIN_KEY, EDGE_TOKEN, PLATFORM_TOKEN, RECORD, members_of
 from support.postgres import PASSWORD, Server, eventually, free_port
 
 from callcentre.server import Certificate
 from callcentre.settings import SettingsError, load_settings
 
-RECORD = {
-    "direction": "in",
-    "number": "+380441234567",
-    "caller": "+380501112233",
-    "startedAt": "2026-03-01T12:00:00Z",
-    "endedAt": "2026-03-01T12:01:00Z",
-    "endReason": "bye",
-}
 ENVIRONMENT = {
     "TENANT_NAME": "acme",
     "DB_MEMBERS": "postgres-0:5432",
