@@ -166,6 +166,7 @@ def describe(error: Exception) -> str:
         ("shutting down", "PostgreSQL is shutting down"),
         ("recovery mode", "PostgreSQL recovers from a crash"),
         ("not yet accepting", "PostgreSQL does not accept connections yet"),
+        ("terminating connection", "PostgreSQL ended the connection"),
         ("No route", "there is no route to it"),
     ):
         if mark in text:
