@@ -34,7 +34,7 @@ cluster: setup ## A kind cluster of 1 control plane and 4 workers (reused when h
 	$(LOCAL) cluster up
 images: cluster ## Build the project's images and load what changed into the nodes
 	$(LOCAL) images
-drill: images ## Faults under load, each with a verdict: PLAN=smoke|full|soak|controls, ARGUMENTS="--seed 1 --only NAME …"
+drill: images ## Faults under load, each with a verdict: PLAN=smoke|full|voice|soak|controls, ARGUMENTS="--seed 1 --only NAME …"
 	$(LOCAL) drill --plan $(PLAN) $(ARGUMENTS)
 demo-down: setup ## Remove the cluster with everything in it (the build cache stays; see clean-cache)
 	$(LOCAL) cluster down

@@ -11,7 +11,7 @@ from okitoki_chaos.runner import DONE, NOT_POSSIBLE
 from okitoki_chaos.series import Scene, scene
 from okitoki_load import recorder
 from okitoki_load.ledger import OK
-from okitoki_phones.judge import DROPPED, CallVerdict
+from okitoki_phones.judge import DROPPED, FAILED, CallVerdict
 
 # A client gives up on a write after this long (docs/interfaces.md): one that began so long before may fail of a fault.
 DEADLINE_SECONDS = 12.0
@@ -110,6 +110,7 @@ def figures(session: SessionFacts, result: Result) -> dict[str, Any]:
     heard = [call for call in facts.calls if (at := dropped_at(call)) is None or at >= span[0]]
     audio = {way: verdict.audio_gap(heard, attribute, span) for way, attribute in verdict.WAYS.items()}
     stalls = [one for one in session.stalls if span[0] <= one["at"] <= span[1]]
+    tried = [call for call in facts.calls if tried_in(call, span)]
     return {
         "writeGapSeconds": max((gap["seconds"] for gap in gaps.values()), default=0.0),
         "writeGaps": gaps,
@@ -117,9 +118,32 @@ def figures(session: SessionFacts, result: Result) -> dict[str, Any]:
         "audioGapMs": max((gap for gap in audio.values() if gap is not None), default=None),
         "audioGaps": audio,
         "droppedCalls": sum(dropped_in(call, span) for call in facts.calls),
+        "failedCalls": sum(call.outcome == FAILED for call in tried),
+        "failedWith": sorted({str(call.reason) for call in tried if call.outcome == FAILED}),
+        "forwardedCalls": sum(call.forwarded is not None and call.established for call in tried),
+        "setUpSeconds": max((call.set_up_seconds for call in tried if call.set_up_seconds is not None), default=None),
+        "addressMoves": moves(session.events, span),
         "wholeAfterSeconds": round(span[1] - span[0], 2) if result["wholeAt"] else None,
         "ownStallSeconds": max((one["seconds"] for one in stalls), default=0.0),
     }
+
+
+def tried_in(call: CallVerdict, span: tuple[float, float]) -> bool:
+    """Whether a call was being set up at some time in a window."""
+    done = call.established_at or call.ended_at or call.attempted_at
+    return call.attempted_at <= span[1] and done >= span[0]
+
+
+def moves(events: Sequence[Mapping[str, Any]], span: tuple[float, float]) -> int:
+    """How often an address of a region changed its holder in a window."""
+    last: dict[str, str] = {}
+    count = 0
+    for one in events:
+        if one["event"] != "holder" or one["at"] > span[1]:
+            continue
+        count += one["at"] >= span[0] and last.get(one["of"], one["is"]) != one["is"]
+        last[one["of"]] = one["is"]
+    return count
 
 
 def dropped_at(call: CallVerdict) -> float | None:
@@ -141,6 +165,10 @@ GOALS = {
     "failedWrites": ("failed-writes", "{found} writes failed after their retries, the goal is {goal:g}"),
     "audioGapMs": ("audio", "audio was away for {found:.0f} ms, the goal is {goal:g} ms"),
     "droppedCalls": ("audio", "{found} calls were dropped, the goal is {goal:g}"),
+    "failedCalls": ("failed-calls", "{found} calls could not be set up, the goal is {goal:g}"),
+    "forwardedCalls": ("failed-calls", "{found} calls had to be forwarded by the carrier, the goal is {goal:g}"),
+    "setUpSeconds": ("set-up", "a call took {found:.2f} s to be set up, the goal is {goal:g} s"),
+    "addressMoves": ("moves", "addresses moved {found} times, the goal is {goal:g}"),
 }
 
 
@@ -168,9 +196,8 @@ def session_failures(
         if call.outcome == DROPPED and not any(dropped_in(call, span) for span in spans):
             words = f"a call was dropped outside of any fault ({call.call_id}): {call.reason}"
             failures.append(failure("audio", words))
-        strange = set(call.media_addresses) - set(session.facts.media_addresses)
-        if call.established and strange:
-            words = f"audio of {call.call_id} went past the region's relays: {', '.join(sorted(strange))}"
+        if call.established and (strange := verdict.strange_media(call, session.facts.media_addresses)):
+            words = f"audio of {call.call_id} went past the region's relays: {', '.join(strange)}"
             failures.append(failure("path", words))
     failures += [failure("trouble", words) for words in session.facts.troubles]
     return failures

@@ -22,7 +22,10 @@ details { border-bottom: 1px solid #eee; padding: .4rem 0 } summary { cursor: po
 svg { background: #fafafa; margin: .5rem 0 } svg text { font: 11px system-ui, sans-serif; fill: #333 }
 svg text.in { fill: #fff } svg text.axis { fill: #777 } pre { white-space: pre-wrap; font-size: .8rem }
 """
-HEADS = ("experiment", "runs", "write gap", "failed writes", "audio gap", "dropped calls", "whole after", "own stall")
+HEADS = (
+    "experiment", "runs", "write gap", "failed writes", "audio gap", "dropped calls", "failed calls", "forwarded",
+    "set-up", "whole after", "own stall",
+)  # fmt: skip
 
 
 def render(found: Mapping[str, Any]) -> str:
@@ -72,6 +75,9 @@ def _row(one: Mapping[str, Any]) -> list[str]:
         _against(worst["failedWrites"], goals.get("failedWrites"), "{:.0f}"),
         _against(worst["audioGapMs"], goals.get("audioGapMs"), "{:.0f} ms"),
         _against(worst["droppedCalls"], goals.get("droppedCalls", 0), "{:.0f}"),
+        _against(worst["failedCalls"], goals.get("failedCalls"), "{:.0f}"),
+        _against(worst["forwardedCalls"], goals.get("forwardedCalls"), "{:.0f}"),
+        _against(worst["setUpSeconds"], goals.get("setUpSeconds"), "{:.2f} s"),
         _against(worst["wholeAfterSeconds"], None, "{:.1f} s"), _against(one["ownStallSeconds"], None, "{:.2f} s"),
     ]  # fmt: skip
 

@@ -7,9 +7,12 @@ from typing import Any
 
 from okitoki_chaos.runner import NOT_POSSIBLE
 
-TIMES = ("writeGapSeconds", "audioGapMs")
+TIMES = ("writeGapSeconds", "audioGapMs", "setUpSeconds")
 """Figures that say as much about the machine as about the platform."""
-WORST = ("writeGapSeconds", "failedWrites", "audioGapMs", "droppedCalls", "wholeAfterSeconds")
+WORST = (
+    "writeGapSeconds", "failedWrites", "audioGapMs", "droppedCalls", "failedCalls", "forwardedCalls", "setUpSeconds",
+    "addressMoves", "wholeAfterSeconds",
+)  # fmt: skip
 
 
 def report(

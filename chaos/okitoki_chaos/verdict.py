@@ -153,12 +153,16 @@ def call_failures(facts: Facts) -> list[str]:
             failures.append(f"an established call was dropped ({call.tenant}, {call.call_id}): {call.reason}")
         elif not call.two_way:
             failures.append(f"audio was not whole ({call.tenant}, {call.call_id}): {'; '.join(call.problems)}")
-        strange = set(call.media_addresses) - set(facts.media_addresses)
-        if strange:
-            failures.append(f"audio of {call.call_id} went past the region's relays: {', '.join(sorted(strange))}")
+        if strange := strange_media(call, facts.media_addresses):
+            failures.append(f"audio of {call.call_id} went past the region's relays: {', '.join(strange)}")
     if facts.faults and not any(_spans(call, facts.faults) for call in facts.calls):
         failures.append("no call lasted through all faults, so their effect on calls was not seen")
     return failures
+
+
+def strange_media(call: CallVerdict, ours: Sequence[str]) -> list[str]:
+    """Where the audio went that is none of the region's relays; a call that the carrier forwarded is none of ours."""
+    return [] if call.forwarded else sorted(set(call.media_addresses) - set(ours))
 
 
 def record_report(calls: Sequence[CallVerdict], records: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
@@ -168,7 +172,7 @@ def record_report(calls: Sequence[CallVerdict], records: Mapping[str, Sequence[M
         for item in items:
             if item.get("callId"):
                 found.setdefault(str(item["callId"]), []).append(tenant)
-    answered = {call.call_id: call.tenant for call in calls if call.established}
+    answered = {call.call_id: call.tenant for call in calls if call.established and not call.forwarded}
     attempted = {call.call_id for call in calls}
     return {
         "expected": len(answered),

@@ -96,7 +96,7 @@ class World:
 
     def target(self, expression: str, tenant: str, region: str) -> Target:
         """`primary`, `standby`, `standbys`, `members`, `app`, `apps`, `edge-sip`, `edge-other`, `edge-media`,
-        `operator-leader`, `operators`, `control-plane`, `all-nodes`, `node-of:X`.
+        `edges`, `operator-leader`, `operators`, `control-plane`, `all-nodes`, `node-of:X`.
 
         Raises ChaosError when nobody is in that place now.
         """
@@ -114,7 +114,7 @@ class World:
             return Target(expression, (self._pick(self._ready(f"tenant-{tenant}", APP), expression),))
         if expression == "apps":
             return Target(expression, tuple(self._ready(f"tenant-{tenant}", APP)))
-        if expression in {"edge-sip", "edge-other", "edge-media"}:
+        if expression in {"edge-sip", "edge-other", "edge-media", "edges"}:
             return self._edge(expression, f"okitoki-region-{region}")
         if expression in {"operator-leader", "operators"}:
             return self._operator(expression)
@@ -143,6 +143,8 @@ class World:
         if expression == "edge-sip":
             return Target(expression, (holder_of_sip(self.cluster, namespace),))
         ready = self._ready(namespace, EDGE)
+        if expression == "edges":
+            return Target(expression, tuple(ready))
         if expression == "edge-media":
             names = holders(ready)["media-1"]
             return Target(expression, (self._pick([pod for pod in ready if pod.name in names], expression),))

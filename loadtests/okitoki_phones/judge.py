@@ -54,6 +54,11 @@ class CallVerdict:
     established_at: float | None
     ended_at: float | None
     media_addresses: list[str]
+    attempted_at: float = 0.0
+    set_up_seconds: float | None = None
+    """From the caller's INVITE to its 200, without the time for which the phone rang."""
+    forwarded: str | None = None
+    """Where and why the carrier forwarded the call past the platform (layer 2)."""
     to_agent: Direction | None = None
     to_caller: Direction | None = None
 
@@ -128,8 +133,21 @@ def judge_call(caller: Record, callee: Record | None) -> CallVerdict:
         established_at=caller["establishedAt"],
         ended_at=caller["endedAt"],
         media_addresses=sorted({side["mediaAddress"] for side in sides if side["mediaAddress"]}),
+        attempted_at=caller["attemptedAt"],
+        set_up_seconds=set_up_seconds(caller, callee),
+        forwarded=caller.get("forwarded"),
         **ways,
     )
+
+
+def set_up_seconds(caller: Record, callee: Record | None) -> float | None:
+    """What the platform took of the time to an answer: the phone's ringing is not its doing. None if unanswered."""
+    if caller["establishedAt"] is None:
+        return None
+    rang = 0.0
+    if callee is not None and callee.get("ringingAt") and callee.get("answeredAt"):
+        rang = callee["answeredAt"] - callee["ringingAt"]
+    return round(float(caller["establishedAt"] - caller["attemptedAt"] - rang), 3)
 
 
 def drop_reasons(caller: Record, callee: Record | None, ways: Mapping[str, Direction]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from okitoki_chaos.cluster import ChaosError
 from okitoki_chaos.driver import NotPossible
@@ -10,6 +11,7 @@ from okitoki_chaos.faults.base import Fault, Parameters, names_of, processes
 from okitoki_chaos.steps import Check, Plan, Step
 from okitoki_chaos.world import OPERATOR, SYSTEM_NAMESPACE, Target, World
 
+_ONE = "jsonpath={.metadata.uid} {.status.containerStatuses[*].containerID}"
 OPERATOR_DEPLOYMENT = "okitoki-operator"
 
 
@@ -45,6 +47,8 @@ def plan_roll(world: World, target: Target, parameters: Parameters) -> Plan:
     if namespace == SYSTEM_NAMESPACE and workload != f"deployment/{OPERATOR_DEPLOYMENT}":
         raise ChaosError(f"{workload}: not a workload of the platform in {namespace}")
     seconds = int(parameters.get("seconds", 300))
+    path = "jsonpath={.spec.updateStrategy.type}"
+    manual = world.cluster.kubectl("get", workload, "-n", namespace, "-o", path).strip() == "OnDelete"
     look = Step("kubectl", ("rollout", "status", workload, "-n", namespace, f"--timeout={seconds}s"))
     old = {pod.uid for pod in target.pods}
     uids = Step(
@@ -55,8 +59,9 @@ def plan_roll(world: World, target: Target, parameters: Parameters) -> Plan:
     return Plan(
         "planned-change",
         f"{workload} in {namespace}",
-        inject=(Step("kubectl", ("rollout", "restart", workload, "-n", namespace)), look),
-        bit=(Check("every pod that was there is replaced", uids, f"^{none_of}", 60),),
+        # Of a workload whose pods the operator replaces itself (OnDelete), kubectl tells no status.
+        inject=(Step("kubectl", ("rollout", "restart", workload, "-n", namespace)), *(() if manual else (look,))),
+        bit=(Check("every pod that was there is replaced", uids, f"^{none_of}", seconds if manual else 60),),
         namespaces=(namespace,),
         facts={"replaced": [pod.title for pod in target.pods]},
     )
@@ -91,6 +96,25 @@ def plan_clock(world: World, target: Target, parameters: Parameters) -> Plan:
     raise NotPossible(
         f"not possible with the driver {world.driver.name}: containers have no clock of their own, and the machine's"
         " is everybody's, the clients' too"
+    )
+
+
+def plan_nothing(world: World, target: Target, parameters: Parameters) -> Plan:
+    """No fault, for as long as it is held: what moves, restarts or fails then does so by itself."""
+    pods = target.pods
+    namespace = pods[0].namespace
+    shape = "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[*].containerID} {end}"
+    names = [pod.name for pod in pods]
+    look = Step("kubectl", ("get", "pod", "-n", namespace, *names, "-o", shape if len(names) > 1 else _ONE))
+    still = "".join(rf"(?=[\s\S]*{re.escape(one)})" for pod in pods for one in (pod.uid, *pod.containers))
+    return Plan(
+        "nothing",
+        target.title,
+        inject=(Step("node", ("true",), (pods[0].node,), "nothing"),),
+        bit=(Check("the same pods and containers run", look, f"^{still}"),),
+        undo=(Step("node", ("true",), (pods[0].node,), "nothing to undo"),),
+        healed=(Check("the same pods and containers run still", look, f"^{still}"),),
+        namespaces=(namespace,),
     )
 
 
@@ -141,6 +165,7 @@ FAULTS = (
     Fault("planned-change", "every pod of a workload replaced in its own order", plan_roll),
     Fault("disk-full", "a volume filled to the last block", plan_disk_full),
     Fault("clock-step", "a server's clock set forward or back", plan_clock),
+    Fault("nothing", "no fault, for as long as it is held", plan_nothing),
     Fault("sham", "nothing, though it says otherwise (a control: its drill must fail)", plan_sham),
     Fault("asynchronous", "a database that acknowledges without a standby (a control)", plan_asynchronous),
 )

@@ -55,6 +55,7 @@ class TenantPlan:
     number: str
     queue: str
     agents: tuple[str, ...]
+    landlines: tuple[str, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -98,7 +99,9 @@ def tenants_of(objects: Sequence[Object]) -> list[TenantPlan]:
         name, spec = obj["metadata"]["name"], obj["spec"]
         route = spec["numbers"][0]
         agents = tuple(str(FIRST_AGENT + index) for index in range(AGENTS_PER_TENANT))
-        plans.append(TenantPlan(name, f"{name}.{domains[spec['regions'][0]]}", route["number"], route["queue"], agents))
+        landlines = tuple(route.get("landlines") or spec.get("backup", {}).get("landlines", ()))
+        host = f"{name}.{domains[spec['regions'][0]]}"
+        plans.append(TenantPlan(name, host, route["number"], route["queue"], agents, landlines))
     return plans
 
 

@@ -83,8 +83,8 @@ class Stage:
             watcher.wait(READY_SECONDS)
         return watcher
 
-    def start(self, addresses: Addresses, tenants: Sequence[TenantPlan]) -> Traffic:
-        """Agents by the API, phones on, calls up, writers writing."""
+    def start(self, addresses: Addresses, tenants: Sequence[TenantPlan], *, forwards: bool = False) -> Traffic:
+        """Agents by the API, phones on, calls up, writers writing. `forwards`: the carrier has layer 2."""
         traffic = Traffic(self.containers, self.folder, tenants)
         secrets = {}
         with step("making agents and queues through the tenants' API"):
@@ -98,7 +98,7 @@ class Stage:
                 key, ca = platform.api_key(self.env, tenant), platform.authority(self.env, tenant)
                 config = writer_config(addresses, tenant, key, self.name, self.seed)
                 traffic.start_writer(addresses.writer(index), tenant, config, ca)
-            traffic.start_carrier(addresses, carrier_config(addresses, tenants, self.seed))
+            traffic.start_carrier(addresses, carrier_config(addresses, tenants, self.seed, forwards=forwards))
             traffic.wait_long_calls()
         return traffic
 

@@ -21,6 +21,10 @@ SHORT_EVERY_SECONDS = 4.0
 SHORT_TALK_SECONDS = [3.0, 7.0]
 WRITES_PER_SECOND = 10.0
 ORIGINATOR = "+380501112233"
+# Where the carrier forwards what the platform does not take, and how long an address may say nothing before that:
+# longer than a takeover and the INVITE's retransmissions (after 0.5, 1.5, 3.5 s), shorter than a caller's patience.
+FORWARD_TO = "+380447000000"
+UNREACHABLE_SECONDS = 5.0
 
 Config = dict[str, Any]
 
@@ -56,8 +60,13 @@ def agents_config(
     }
 
 
-def carrier_config(addresses: Addresses, tenants: Sequence[TenantPlan], seed: int) -> Config:
+def carrier_config(addresses: Addresses, tenants: Sequence[TenantPlan], seed: int, *, forwards: bool = False) -> Config:
+    """The carrier has the tenants' landlines; with `forwards` also the forwarding that is layer 2."""
+    landlines = sorted({FORWARD_TO, *(number for tenant in tenants for number in tenant.landlines)})
+    layer2 = {"forwardTo": FORWARD_TO, "unreachableSeconds": UNREACHABLE_SECONDS} if forwards else {}
     return {
+        "landlines": landlines,
+        **layer2,
         "address": {"host": addresses.carrier, "port": 5060},
         "server": {"host": addresses.sip, "port": 5060},
         "caller": ORIGINATOR,

@@ -176,14 +176,29 @@ class Drill:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """The verdict as a person reads it on a terminal. Pure."""
-    rows = [("experiment", "runs", "write gap", "goal", "failed", "audio gap", "dropped", "whole after", "own stall")]
+    rows = [
+        (
+            "experiment",
+            "runs",
+            "write gap",
+            "goal",
+            "failed",
+            "audio gap",
+            "dropped",
+            "calls failed",
+            "set-up",
+            "whole after",
+            "own stall",
+        )
+    ]
     for one in found["experiments"]:
         worst, goals = one["worst"], one["goals"]
         rows.append((
             one["experiment"], "not possible" if one["notPossible"] else f"{one['done']} of {one['runs']}",
             words(worst["writeGapSeconds"], "{:.2f} s"), words(goals.get("writeGapSeconds"), "{:.1f} s"),
             words(worst["failedWrites"], "{:.0f}"), words(worst["audioGapMs"], "{:.0f} ms"),
-            words(worst["droppedCalls"], "{:.0f}"), words(worst["wholeAfterSeconds"], "{:.1f} s"),
+            words(worst["droppedCalls"], "{:.0f}"), words(worst["failedCalls"], "{:.0f}"),
+            words(worst["setUpSeconds"], "{:.2f} s"), words(worst["wholeAfterSeconds"], "{:.1f} s"),
             words(one["ownStallSeconds"], "{:.2f} s"),
         ))  # fmt: skip
     shown = ["", *aligned(rows), ""]

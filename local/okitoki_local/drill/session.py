@@ -37,7 +37,7 @@ class Session(Stage):
         consent(self.env, objects)
         tenants = layout.tenants_of(objects)
         self.wait_ready(objects)
-        traffic = self.start(addresses, tenants)
+        traffic = self.start(addresses, tenants, forwards=True)
         self.describe(objects, tenants, traffic, items)
         well, troubles = self._drill(box, hours)
         with step("ending the traffic: hanging up, then phones and writers off"):

@@ -14,8 +14,8 @@ from okitoki_chaos.faults import FAULTS
 from okitoki_chaos.judge import GOALS
 
 NAMES = experiments.names()
-# The rows of the promise (issue 4), each with an experiment.
-ROWS = 8
+# The rows of the promise, of database and app and of the voice edge, each with an experiment.
+ROWS = 8 + 8
 
 
 def activities(document: Any) -> list[dict[str, Any]]:
@@ -54,8 +54,11 @@ def test_every_fault_has_an_experiment() -> None:
 def test_every_row_of_the_promise_has_an_experiment_and_nine_repetitions() -> None:
     rows = {name: experiments.load(name).row for name in NAMES if experiments.load(name).row}
     assert len(set(rows.values())) == ROWS
-    times = {entry["experiment"]: entry.get("times", 1) for entry in plan.read("full")["items"]}
-    assert {name: times.get(name) for name in rows} == dict.fromkeys(rows, 9)
+    times = {
+        entry["experiment"]: entry.get("times", 1) for name in ("full", "voice") for entry in plan.read(name)["items"]
+    }
+    # Hours without a fault are not nine times as many faults.
+    assert {name: times.get(name) for name in rows} == dict.fromkeys(rows, 9) | {"edge-quiet": 1}
 
 
 @pytest.mark.parametrize("name", ["each", "full"])
@@ -70,7 +73,7 @@ def test_the_controls_are_a_plan_with_a_session_for_each() -> None:
     assert [len(items) for items in made.sessions()] == [1] * len(made.items)
 
 
-@pytest.mark.parametrize("name", ["smoke", "each", "full", "soak", "controls"])
+@pytest.mark.parametrize("name", ["smoke", "each", "full", "voice", "soak", "controls"])
 def test_a_plan_names_experiments_that_are_there_and_sets_what_they_have(name: str) -> None:
     for item in plan.make(plan.read(name), 1, ["acme"], hours=1).items:
         experiments.load(item.experiment).configured(tenant="acme", moment=item.moment, **item.set)

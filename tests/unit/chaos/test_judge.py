@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from okitoki_chaos import junit, page, report
 from okitoki_chaos.judge import SessionFacts, judge
 from okitoki_chaos.verdict import Facts, TenantFacts
 from okitoki_load.ledger import FAIL, OK, Operation
-from okitoki_phones.judge import COMPLETED, DROPPED, CallVerdict, Direction
+from okitoki_phones.judge import COMPLETED, DROPPED, FAILED, CallVerdict, Direction
 
 RUN = "drill-1-s1"
 AT, WHOLE = 120.0, 140.0
@@ -121,6 +122,38 @@ def test_the_silence_of_a_dropped_call_is_no_audio_gap_of_later_faults() -> None
     judged = session(operations(), [first, later], calls=[dropped])
     assert [item["figures"]["audioGapMs"] for item in judged["items"]] == [900_000.0, None]
     assert [len(item["failures"]) for item in judged["items"]] == [1, 0]
+
+
+VOICE = {"failedCalls": 0, "forwardedCalls": 0, "setUpSeconds": 1.0}
+
+
+def test_calls_that_could_not_be_set_up_or_only_late_miss_the_goals_of_the_fault_that_they_met() -> None:
+    late = replace(call(), attempted_at=125.0, established_at=128.0, set_up_seconds=2.4)
+    refused = replace(call(FAILED), attempted_at=126.0, established_at=None, ended_at=126.1, reason="480 No Agent")
+    gone = replace(call(), attempted_at=127.0, established_at=131.0, forwarded="+380 unreachable")
+    before = replace(refused, attempted_at=110.0, ended_at=110.1)
+    calls = [call(), late, refused, gone, before]
+    judged = session(operations(), [result(goals=VOICE)], calls=calls)
+    figures = judged["items"][0]["figures"]
+    found = {name: figures[name] for name in (*VOICE, "failedWith")}
+    assert found == {"failedCalls": 1, "forwardedCalls": 1, "setUpSeconds": 2.4, "failedWith": ["480 No Agent"]}
+    assert sorted(one["kind"] for one in judged["items"][0]["failures"]) == ["failed-calls", "failed-calls", "set-up"]
+
+
+def test_audio_of_a_call_that_the_carrier_forwarded_is_none_of_the_relays_and_has_no_record_here() -> None:
+    forwarded = replace(call(), call_id="c2", forwarded="+380 unreachable", media_addresses=["198.18.2.1"])
+    judged = session(operations(), [result()], calls=[call(), forwarded])
+    assert kinds(judged) == []
+
+
+def test_an_address_that_moves_by_itself_is_counted() -> None:
+    events = [
+        {"event": "holder", "at": at, "of": "kyiv sip", "is": who}
+        for at, who in [(100.0, "edge-0"), (125.0, "edge-1"), (130.0, "edge-1"), (150.0, "edge-0")]
+    ]
+    judged = session(operations(), [result(goals={"addressMoves": 0})], events=events)
+    assert judged["items"][0]["figures"]["addressMoves"] == 1
+    assert kinds(judged) == ["moves"]
 
 
 def test_a_fault_for_which_calls_may_drop_says_so() -> None:

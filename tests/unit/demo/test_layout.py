@@ -13,7 +13,7 @@ from okitoki_local.demo.layout import (
     region_of,
     tenants_of,
 )
-from okitoki_local.demo.traffic import LONG_CALLS, agents_config, api_config, carrier_config, writer_config
+from okitoki_local.demo.traffic import FORWARD_TO, LONG_CALLS, agents_config, api_config, carrier_config, writer_config
 from okitoki_local.system import LocalClusterError
 from okitoki_phones.config import AgentsConfig, CarrierConfig
 
@@ -58,6 +58,8 @@ def test_the_configurations_are_what_the_phones_and_writers_accept(tmp_path: obj
     assert (agents.agents[0].secret, agents.agents[0].domain) == ("acme1001", "acme.kyiv.okitoki.test")
     carrier = CarrierConfig.read(carrier_config(ADDRESSES, tenants, 7))
     assert carrier.address == ("10.0.0.9", 5060)
+    drilled = CarrierConfig.read(carrier_config(ADDRESSES, tenants, 7, forwards=True))
+    assert (drilled.forward_to, drilled.landlines) == (FORWARD_TO, tuple(sorted({FORWARD_TO, "+380447654321"})))
     # Enough agents that the long calls and the short ones beside them find one each.
     busiest = LONG_CALLS + carrier.short[0].talk[1] / carrier.short[0].every + 1
     assert busiest < AGENTS_PER_TENANT

@@ -122,7 +122,8 @@ def test_stalls_of_drill_and_clients_stand_together(tmp_path: Path) -> None:
 
 
 def test_the_terminal_shows_figures_goals_and_what_was_not_possible() -> None:
-    worst = {"writeGapSeconds": 2.5, "failedWrites": 0, "audioGapMs": None, "droppedCalls": 0, "wholeAfterSeconds": 20}
+    worst = {"writeGapSeconds": 2.5, "failedWrites": 0, "audioGapMs": None, "droppedCalls": 0, "failedCalls": 1,
+             "setUpSeconds": 0.4, "wholeAfterSeconds": 20}  # fmt: skip
     found = {
         "experiments": [
             {"experiment": "primary-pod-kill", "runs": 9, "done": 8, "notPossible": 0, "worst": worst,

@@ -73,3 +73,11 @@ def test_altered_audio_is_completed_but_not_whole() -> None:
 def test_a_call_that_was_never_established_has_failed() -> None:
     (verdict,) = judge([side("carrier", establishedAt=None, code=486, reason="Busy Here", calleeTag=None)])
     assert (verdict.outcome, verdict.reason) == (FAILED, "486 Busy Here")
+
+
+def test_the_time_to_set_a_call_up_leaves_out_how_long_the_phone_rang() -> None:
+    caller = side("carrier", attemptedAt=1.0, establishedAt=3.5)
+    (verdict,) = judge([caller, side("agent", ringingAt=1.2, answeredAt=3.2)])
+    assert verdict.set_up_seconds == pytest.approx(0.5)
+    (verdict,) = judge([side("carrier", establishedAt=None, code=480, reason="No Agent")])
+    assert verdict.set_up_seconds is None
