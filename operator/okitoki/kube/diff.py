@@ -84,7 +84,7 @@ def _list_differs(wanted: Sequence[Any], live: Any, path: str) -> str | None:
         return None
     if not isinstance(live, Sequence):
         return path
-    if all(isinstance(item, Mapping) and "name" in item for item in wanted):
+    if _is_list_map(wanted):
         # A list map: others may add items of their own (an injected container), ours are found by name.
         by_name = {item.get("name"): item for item in live if isinstance(item, Mapping)}
         for item in wanted:
@@ -99,6 +99,13 @@ def _list_differs(wanted: Sequence[Any], live: Any, path: str) -> str | None:
         if found:
             return found
     return None
+
+
+def _is_list_map(wanted: Sequence[Any]) -> bool:
+    """Whether items are told apart by their names. Those of a RoleBinding's subjects may be of one name in several
+    namespaces: such a list is a whole."""
+    names = [item["name"] for item in wanted if isinstance(item, Mapping) and "name" in item]
+    return len(names) == len(wanted) == len(set(names))
 
 
 def _same(wanted: Any, live: Any, path: str) -> bool:

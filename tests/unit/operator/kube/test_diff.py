@@ -71,6 +71,15 @@ def test_a_field_that_is_no_longer_wanted_is_noticed_by_the_hash() -> None:
     assert found.endswith("applied-hash")
 
 
+def test_items_of_one_name_in_several_namespaces_are_a_whole() -> None:
+    """Found by the fuzz: the RoleBinding of a tenant with two regions was written in every pass."""
+    subjects = [{"kind": "ServiceAccount", "name": "edge", "namespace": name} for name in ("kyiv", "lviv")]
+    wanted = stamp({"metadata": {"name": "edge"}, "subjects": subjects})
+    assert difference(wanted, copy.deepcopy(wanted)) is None
+    assert difference(wanted, {**wanted, "subjects": subjects[:1]}) == "subjects"
+    assert difference(wanted, {**wanted, "subjects": subjects[::-1]}) == "subjects[0].namespace"
+
+
 def test_lists_without_names_are_compared_as_wholes() -> None:
     wanted = stamp({"metadata": {"name": "x"}, "rules": [{"verbs": ["get", "list"]}]})
     live = copy.deepcopy(wanted)
