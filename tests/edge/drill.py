@@ -23,6 +23,8 @@ from okitoki_phones.judge import COMPLETED
 
 KILL, STOP, CONT = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
 
+_DEAF = "table netdev deaf { chain in { type filter hook ingress device eth0 priority -500; policy drop; }; }"
+
 
 def redis(node: Node, *command: str, database: int = 0) -> str:
     """A command to a node's Redis; database 0 has the calls, 1 and 2 what the engines know of them."""
@@ -146,6 +148,35 @@ class Drills:
         )
         node.send("guard", KILL)
         return seen
+
+    def f_deaf(self) -> str:
+        """The node with the SIP address can send and hears nobody."""
+        return self._deaf(self.holder())
+
+    def f_deaf_standby(self) -> str:
+        """The other node hears nobody: it must not announce what it has no right to for long."""
+        node = self.other(self.holder())
+        self.fault(node, node.holds(), lambda: node.run("python3", "-m", "okitoki_agents.edge", "drain"))
+        node.send("guard", KILL)
+        self.lab.wait_good(60)
+        return self._deaf(node)
+
+    def _deaf(self, node: Node) -> str:
+        """What comes in is dropped at the device for 8 s: until when the node had addresses and the peer lacked some."""
+        began = time.monotonic()
+        had, claimed, peer_lacks = node.holds(), 0.0, 0.0
+        node.run("nft", _DEAF)
+        try:
+            while (now := time.monotonic() - began) < 8:
+                here, there = node.holds(), self.other(node).holds()
+                claimed, peer_lacks = now if here else claimed, now if there != set(ADDRESSES) else peer_lacks
+                time.sleep(0.02)
+        finally:
+            node.run("nft", "delete table netdev deaf", check=False)
+        words = f"had {sorted(had)}, had some until {1000 * claimed:.0f} ms, the peer lacked some until "
+        words += f"{1000 * peer_lacks:.0f} ms, at the end {sorted(here)} and {sorted(there)}"
+        seen = f"{node.name} deaf for 8 s: {words}"
+        return f"{seen}; whole again {self.lab.wait_good(30):.1f} s after it"
 
     def f_stop_engine(self) -> str:
         node = self.holder("media-1")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterable
+from pathlib import Path
 
 from okitoki_agents.edge import rtnetlink
 from okitoki_agents.edge.rtnetlink import AddressEvent
@@ -32,6 +34,16 @@ def interface_of(ip: str) -> str:
         if address.ip == ip:
             return socket.if_indextoname(address.interface)
     raise NetworkError(f"NODE_IP: {ip} is on no interface of this node; the pod must use the host network")
+
+
+def gateway(interface: str, routes: Path = Path("/proc/net/route")) -> str | None:
+    """The router of the default route through `interface`, None without one (proc_net_route: hexadecimal, in the byte
+    order of the machine)."""
+    for line in routes.read_text().splitlines()[1:]:
+        name, destination, router = line.split()[:3]
+        if name == interface and int(destination, 16) == 0 and int(router, 16):
+            return socket.inet_ntoa(struct.pack("=I", int(router, 16)))
+    return None
 
 
 def remove(ips: Iterable[str]) -> list[str]:

@@ -107,9 +107,9 @@ def at_home(facts: Facts, name: str) -> bool:
     return _HOME[name] == facts.ordinal % 2
 
 
-def nftables(facts: Facts, peer: str) -> str:
-    """The guard's table; `peer` as for `keepalived`."""
-    return _render("nftables.nft.j2", facts, peer=peer)
+def nftables(facts: Facts, interface: str, peer: str) -> str:
+    """The guard's table; `interface` is the node's own, `peer` as for `keepalived`."""
+    return _render("nftables.nft.j2", facts, interface=interface, peer=peer)
 
 
 def peer_of(facts: Facts) -> str:

@@ -118,17 +118,18 @@ def test_each_address_is_at_home_on_one_node(tmp_path: Path) -> None:
 
 
 def test_nft_closes_what_is_not_public(tmp_path: Path) -> None:
-    text = render.nftables(facts(tmp_path), PEER)
+    text = render.nftables(facts(tmp_path), "eth0", PEER)
     assert "flags owner;" in text
     assert f"ip daddr 198.18.255.3 dnat to {PEER}" in text
     assert f"ip saddr {{ {NODE}, {PEER} }} accept" in text
     closed = re.findall(r"(tcp|udp) dport \{ ([^}]+) \} drop", text)
     assert dict(closed) == {"tcp": "16379, 9780, 9901, 9902", "udp": "5070, 2223, 2224"}
     assert "@th,8,8 { 51, 52, 53, 54 } drop" in text
+    assert text.index('iifname "eth0" counter name heard') < text.index("ip saddr")
 
 
 def test_nft_without_a_peer_refuses_its_alias_at_once(tmp_path: Path) -> None:
-    text = render.nftables(facts(tmp_path), "")
+    text = render.nftables(facts(tmp_path), "eth0", "")
     assert "dnat" not in text
     assert "ip daddr 198.18.255.3 meta l4proto tcp reject with tcp reset" in text
 

@@ -176,3 +176,16 @@ def test_a_frozen_process_is_killed_once_its_time_is_up(case: Case, monkeypatch:
     assert killed == []
     case.run(0.6)
     assert killed
+
+
+def test_no_address_comes_to_a_node_that_hears_nobody(case: Case) -> None:
+    case.service._started()
+    case.run(2.0)
+    assert case.track == "0\n"
+    case.alone = True
+    case.service.deaf = True
+    case.run(0.3)
+    assert case.track == "1\n"
+    case.service.deaf = False
+    case.run(0.3)
+    assert case.track == "0\n"

@@ -13,7 +13,8 @@ from typing import Any
 
 from okitoki_agents.edge import network, render
 from okitoki_agents.edge.facts import Facts
-from okitoki_agents.edge.guard import leases, probes
+from okitoki_agents.edge.guard import deafness, leases, probes
+from okitoki_agents.edge.guard.ears import Ears
 from okitoki_agents.edge.guard.engine import Engine
 from okitoki_agents.edge.guard.leases import Leases
 from okitoki_agents.edge.guard.netfilter import Table
@@ -59,7 +60,12 @@ class Guard:
         self._vrrp = Watch(self._paths.run / "keepalived-vrrp.pid", self._publish, self._keepalived_died)
         self._table = Table(f"okitoki-{region.name}")
         self._peer = Peer(facts, self._table, self._interface, self._keepalived, self._reclaim)
+        self._ears = Ears(self._interface, self._heard, lambda: self._peer.reachable)
+        self._deaf_since: float | None = None
         self._services = self._make_services()
+
+    def _heard(self) -> int:
+        return self._table.packets("heard")
 
     def _make_services(self) -> list[Service]:
         region, ports = self._facts.region, self._facts.region.ports
@@ -106,6 +112,7 @@ class Guard:
         self._publish()
         tasks = [
             loop.create_task(self._every(TICK, self._look)),
+            loop.create_task(self._every(deafness.LOOK_SECONDS, self._listen)),
             loop.create_task(self._every(leases.RENEW_EVERY, self._vouch)),
             loop.create_task(self._every(PEER_EVERY, self._look_far)),
             loop.create_task(self._every(HEAR_EVERY, self._hear)),
@@ -143,6 +150,16 @@ class Guard:
             self._begin_drain("asked to")
         if self._drain_began is not None:
             self._drain()
+
+    def _listen(self) -> None:
+        """A node that hears nobody gives its addresses up, by its services' track files; should keepalived not follow,
+        they are taken from it."""
+        deaf, now = self._ears.look().action == "withdraw", time.monotonic()
+        self._deaf_since = (self._deaf_since or now) if deaf else None
+        for service in self._services:
+            service.deaf = deaf
+        if self._deaf_since is not None and self._leases.held and now - self._deaf_since > DRAIN_BY_VRRP:
+            self._leases.drop_all("this node hears nobody, and keepalived has not given it away")
 
     def _vouch(self) -> None:
         self._paths.heartbeat.touch()

@@ -32,7 +32,7 @@ class Peer:
         self.reachable = False
 
     def install(self) -> None:
-        self._table.replace(render.nftables(self._facts, self.address))
+        self._table.replace(render.nftables(self._facts, self._interface, self.address))
 
     async def follow(self) -> None:
         """One look; called about once a second."""

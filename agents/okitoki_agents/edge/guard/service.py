@@ -64,6 +64,8 @@ class Service:
         self._withheld = False
         self.left_to_peer = False
         """The address must not come here for now; takes effect at the next tick."""
+        self.deaf = False
+        """The node hears nobody; takes effect at the next tick."""
 
     def tick(self) -> None:
         """Ask the service, and judge its answer to the question before."""
@@ -100,7 +102,7 @@ class Service:
 
     def _become(self, new: Health) -> None:
         before, self.health = self.health, new
-        wanted = not self._withheld and not self.left_to_peer
+        wanted = not self._withheld and not self.left_to_peer and not self.deaf
         here = self.track.value == 0
         good = new.state is State.OK and (here or self._ready())
         kept = here and new.state is not State.DOWN and self._alone()
