@@ -159,6 +159,8 @@ class Drills:
         self.fault(node, node.holds(), lambda: node.run("python3", "-m", "okitoki_agents.edge", "drain"))
         node.send("guard", KILL)
         self.lab.wait_good(60)
+        # Until its new guard has seen the peer, without which a node keeps what nobody else could have.
+        time.sleep(3)
         return self._deaf(node)
 
     def _deaf(self, node: Node) -> str:
