@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
 NETWORK = "198.18.240"
 SIP, HTTPS, MEDIA = f"{NETWORK}.200", f"{NETWORK}.203", (f"{NETWORK}.201", f"{NETWORK}.202")
 ADDRESSES = {"sip": SIP, "https": HTTPS, "media-1": MEDIA[0], "media-2": MEDIA[1]}
-PHONES = f"{NETWORK}.50"
+PHONES, SECOND_TRUNK = f"{NETWORK}.50", f"{NETWORK}.52"
 CONTAINERS = ("redis", "rtpengine-1", "rtpengine-2", "kamailio", "haproxy", "keepalived", "guard")
 REGION = {
     "region": "lab",
@@ -38,7 +38,7 @@ REGION = {
     "aliases": {"media": ["198.18.255.1", "198.18.255.2"], "peer": "198.18.255.3"},
     "mediaPorts": {"from": 30000, "to": 30999},
     "vrrp": {"advertIntervalMilliseconds": 100, "routerIds": {"sip": 51, "https": 52, "media": [53, 54]}},
-    "carriers": [{"name": "main", "hosts": [PHONES]}],
+    "carriers": [{"name": "main", "hosts": [PHONES, SECOND_TRUNK], "probeSeconds": 5}],
 }  # fmt: skip
 SECRETS = {"REDIS_PASSWORD": "labredispassword0001", "NONCE_SECRET": "labnoncesecret000001"}
 _HAPROXY = """

@@ -10,17 +10,20 @@ code 0 only if every call went where it must, in time, and was answered.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import statistics
+import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from drill import Drills, records, redis
-from lab import Lab, session, wait_until
+from lab import PHONES, SECOND_TRUNK, Lab, session, sh, wait_until
 from phones import LANDLINE, NUMBER, TENANT, Phones, summary
 
 from okitoki_agents.edge.render import SILENT_SECONDS
@@ -33,6 +36,31 @@ from okitoki_agents.edge import registrations
 from okitoki_agents.edge.facts import Paths
 assert registrations.keep(Paths())
 """
+_ASK = """
+import asyncio, json, os, pathlib, types
+from okitoki_agents.edge import facts
+from okitoki_agents.edge.agent import status, store, trunks
+here = facts.load(os.environ)
+pair = types.SimpleNamespace(own=status.Node(), peer=None)
+async def run():
+    asked = trunks.Trunks(here, pair, here.paths.data / "agent" / "trunks.json", lambda: None)
+    asked._every = dict.fromkeys(asked._every, 1)
+    while True:
+        pair.own = status.parse_guard_status(store.read_json(here.paths.status))
+        await asked.look()
+        await asyncio.sleep(0.5)
+asyncio.run(run())
+"""
+"""What the agent, which the lab does not run, does: asks the trunks, here every second."""
+_DEAF_TRUNKS = """
+table ip trunk {{
+    chain in {{
+        type filter hook input priority -5; policy accept;
+        ip daddr {{ {hosts} }} udp dport 5060 @th,64,48 {{ 0x494e56495445, 0x4f5054494f4e }} drop
+    }}
+}}
+"""
+"""INVITE and OPTIONS to these hosts are lost, nothing else: so the carrier's own calls go on."""
 STREAM = {"number": NUMBER, "tenant": TENANT, "everySeconds": 1.0, "talkSeconds": [0.5, 1.0]}
 
 
@@ -79,6 +107,11 @@ class Layers:
         good = set(ends) == {wanted} and worst < BOUND_SECONDS
         good = good and all(verdict.outcome == COMPLETED for verdict in verdicts)
         return f"{dict(ends)}, landline after median {middle:.2f} worst {worst:.2f} s", good
+
+    def _more_calls(self, phones: Phones) -> tuple[str, bool]:
+        """As `_to_landline`, of a carrier that already runs."""
+        phones.out = phones.out / "calls"
+        return self._to_landline(phones)
 
     def s_no_routes(self) -> tuple[str, bool]:
         """The edge has never heard of the tenant's app."""
@@ -154,6 +187,48 @@ class Layers:
         whole = sum({"answered", "ended", "landline"} <= fields and "agent" not in fields for fields in kept.values())
         good = ends == Counter(landline=5) and whole == 5 and all(v.outcome == COMPLETED for v in verdicts)
         return f"{seen} | {dict(ends)} | {summary(verdicts)} | {whole} whole records of {len(kept)}", good
+
+    @contextlib.contextmanager
+    def _trunks(self, phones: Phones, *deaf: str) -> Iterator[str]:
+        """Both trunks are asked until both answer; then `deaf` ones are lost, and found to be. What the edge says."""
+        phones.second_trunk()
+        phones.call(short=[], long=False)
+        node = self.drills.holder()
+        asking = subprocess.Popen(node.command("python3", "-c", _ASK))
+        known = node.data / "agent" / "trunks.json"
+
+        def states() -> dict[str, str]:
+            found: dict[str, dict[str, str]] = json.loads(known.read_text()) if known.exists() else {}
+            return {host: trunk["state"] for host, trunk in found.items()}
+
+        try:
+            wait_until("both trunks to answer", lambda: set(states().values()) == {"answers"}, 20)
+            sh("ip", "netns", "exec", "vc-c", "nft", _DEAF_TRUNKS.format(hosts=", ".join(deaf)))
+            took = wait_until("the edge to see it", lambda: all(states()[host] == "silent" for host in deaf), 20)
+            time.sleep(1)
+            yield f"{states()} after {took:.1f} s"
+        finally:
+            sh("ip", "netns", "exec", "vc-c", "nft", "delete table ip trunk", check=False)
+            asking.kill()
+            node.run("pkill", "-f", "trunks.Trunks", check=False)
+            known.unlink(missing_ok=True)
+
+    def s_dead_trunk(self) -> tuple[str, bool]:
+        """The trunk that brings calls takes none, another one does: landlines are called through that at once."""
+        phones = self._phones("dead_trunk", 0, 0)
+        with self._trunks(phones, PHONES) as seen:
+            words, good = self._more_calls(phones)
+        return f"{seen}: {words}", good
+
+    def s_no_trunk(self) -> tuple[str, bool]:
+        """No trunk takes calls: the caller hears so at once, and why."""
+        phones = self._phones("no_trunk", 0, 0)
+        with self._trunks(phones, PHONES, SECOND_TRUNK) as seen:
+            words, _ = self._more_calls(phones)
+        calls = [r for r in phones.records() if r["role"] == "carrier"]
+        waits = [r["endedAt"] - r["attemptedAt"] for r in calls]
+        good = {f"{r['code']} {r['reason']}" for r in calls} == {"503 No Trunk Answers"} and max(waits) < 1.5
+        return f"{seen}: {words}, refused after worst {max(waits):.2f} s", good
 
     def s_both_nodes_gone(self) -> tuple[str, bool]:
         """Both nodes die: the carrier forwards (layer 2). When they are back, phones need not register anew."""

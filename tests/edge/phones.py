@@ -50,14 +50,15 @@ class Phones:
         """What the carrier was told about forwarding (layer 2)."""
         self.site: subprocess.Popen[bytes] | None = None
         """The process of all agents' phones."""
+        self._second: subprocess.Popen[bytes] | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def publish(self) -> None:
         for node in self.lab.nodes:
             node.run("python3", "-c", _PUBLISH, TENANT, HOST, NUMBER, QUEUE, self.landline, *self.agents)
 
-    def _start(self, role: str, config: Mapping[str, object]) -> subprocess.Popen[bytes]:
-        folder = self.out / role
+    def _start(self, role: str, config: Mapping[str, object], name: str = "") -> subprocess.Popen[bytes]:
+        folder = self.out / (name or role)
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps(config))
         command = [
@@ -95,6 +96,15 @@ class Phones:
         }  # fmt: skip
         self._carrier = self._start("carrier", config)
 
+    def second_trunk(self) -> None:
+        """The carrier answers on its other address, too: OPTIONS, and calls to the landline."""
+        labs.sh("ip", "-n", "vc-c", "address", "add", f"{labs.SECOND_TRUNK}/24", "dev", "eth0", check=False)
+        config = {
+            "address": {"host": labs.SECOND_TRUNK, "port": 5060}, "server": {"host": labs.SIP}, "short": [], "long": [],
+            "landlines": [self.landline],
+        }  # fmt: skip
+        self._second = self._start("carrier", config, "trunk2")
+
     def site_reachable(self, reachable: bool) -> None:
         """The tenant's site loses its power or its internet, without a word, or has it back."""
         for side in ("INPUT", "OUTPUT"):
@@ -106,14 +116,14 @@ class Phones:
         """Hang up everything and judge."""
         self._carrier.send_signal(signal.SIGTERM)
         self._carrier.wait(90)
-        if self.site is not None:
-            self.site.send_signal(signal.SIGTERM)
-            self.site.wait(30)
+        for process in filter(None, (self.site, self._second)):
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
         return judge(self.records())
 
     def records(self) -> list[dict[str, Any]]:
         """What the phones wrote so far."""
-        files = [self.out / role / "calls.jsonl" for role in ("carrier", "agents")]
+        files = [self.out / role / "calls.jsonl" for role in ("carrier", "agents", "trunk2")]
         return read_lines([file for file in files if file.exists()])
 
     def close(self) -> None:

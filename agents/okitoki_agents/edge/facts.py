@@ -140,8 +140,11 @@ class Ports:
 
 @dataclass(frozen=True)
 class Carrier:
+    """`probe_seconds`: how often each host is asked by OPTIONS whether it is there, 0 for never."""
+
     name: str
     hosts: tuple[str, ...]
+    probe_seconds: int
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,10 @@ def _ports(ports: Any) -> Ports:
 def _carrier(item: Any, index: int) -> Carrier:
     prefix = f"carriers[{index}]."
     hosts = _get(item, "hosts", prefix)
-    return Carrier(str(_get(item, "name", prefix)), tuple(_ip(host, f"{prefix}hosts") for host in hosts))
+    probe = _get(item, "probeSeconds", prefix)
+    if probe != 0:
+        _number(probe, f"{prefix}probeSeconds")
+    return Carrier(str(_get(item, "name", prefix)), tuple(_ip(host, f"{prefix}hosts") for host in hosts), probe)
 
 
 def _get(mapping: Any, key: str, prefix: str = "") -> Any:

@@ -178,6 +178,12 @@ def _reload(paths: Paths, table: str) -> None:
     rpc(paths, "htable.reload", table)
 
 
+def entries(paths: Paths, table: str) -> dict[str, str]:
+    """What a table of the running Kamailio holds. Raises as `rpc`."""
+    slots = rpc(paths, "htable.dump", table)
+    return {str(item["name"]): str(item["value"]) for slot in slots or () for item in slot["slot"]}
+
+
 def _loaded_version(paths: Paths, table: str) -> str | None:
     try:
         answer = rpc(paths, "htable.get", table, VERSION_KEY)

@@ -18,6 +18,8 @@ LAST_TRY_MS = 1700
 late) it stays below the 3 s that were promised."""
 SILENT_SECONDS = 10
 """How long a phone that was silent is passed over; a REGISTER of it ends that."""
+DEAD_TRUNK_SECONDS = 60
+"""How long Kamailio remembers that a trunk is dead; the agent says it again every few seconds."""
 _HOME_PRIORITY, _AWAY_PRIORITY = 150, 100
 _HOME = {"sip": 0, "media-1": 0, "https": 1, "media-2": 1}
 """Address -> which of the two nodes is its home."""
@@ -68,6 +70,7 @@ def kamailio(facts: Facts, server_id: int) -> str:
         silence_ms=SILENCE_MS,
         last_try_ms=LAST_TRY_MS,
         silent_seconds=SILENT_SECONDS,
+        dead_trunk_seconds=DEAD_TRUNK_SECONDS,
     )
 
 

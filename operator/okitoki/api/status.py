@@ -86,6 +86,21 @@ class TenantStatus(ResourceStatus):
     """Telephone numbers that the tenant has now."""
 
 
+class TrunkStatus(Strict):
+    """A host of a carrier, as the edge's node with the SIP address sees it."""
+
+    host: Annotated[str, Field(max_length=15)]
+    """Its address."""
+    carrier: Annotated[str, Field(max_length=40)]
+    """Name of its carrier."""
+    state: Literal["Answers", "Silent", "Refuses", "Unproven"]
+    """Answers: to OPTIONS, with anything but 503. Silent: it did once. Refuses: with 503. Unproven: it never has."""
+    since: Annotated[str | None, Field(json_schema_extra={"format": "date-time"})] = None
+    """When that began."""
+    code: Annotated[int | None, Field(ge=100, le=699)] = None
+    """SIP status of the answer with which that began."""
+
+
 class VoiceRegionStatus(ResourceStatus):
     """State of a VoiceRegion."""
 
@@ -101,3 +116,5 @@ class VoiceRegionStatus(ResourceStatus):
     """Node of each edge pod."""
     tenants: int | None = None
     """Tenants that the region serves."""
+    trunks: list[TrunkStatus] | None = None
+    """Hosts of the carriers; nothing while no node has the SIP address."""

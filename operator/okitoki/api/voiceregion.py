@@ -117,6 +117,9 @@ class Carrier(Strict):
     """Name of the carrier in this region."""
     hosts: Annotated[list[IPv4], Field(min_length=1, max_length=32)]
     """IPv4 addresses its calls come from; requests of others are refused."""
+    probe_seconds: Annotated[int, Field(ge=0, le=300)] = 5
+    """How often each host is asked (OPTIONS, from the SIP address) whether it takes calls, in seconds; two questions
+    without an answer make it dead, and calls go through the others. 0: never, for a carrier that ignores OPTIONS."""
 
 
 class VoiceRegionSpec(Strict):

@@ -1,8 +1,8 @@
 """Metrics of the platform: what the leader knows of each Tenant and VoiceRegion after its last reconcile.
 
 Series are kept as plain values by object and turned into metrics at a scrape, so an object that is gone takes all of
-its series with it, and a reconcile costs one entry in a dict. Labels: names of resources and the four addresses of a
-region; both are bounded by the number of objects, and none can hold a secret.
+its series with it, and a reconcile costs one entry in a dict. Labels: names of resources, the four addresses of a
+region and its carriers' hosts; all are bounded by the objects, and none can hold a secret.
 """
 
 from __future__ import annotations
@@ -59,6 +59,11 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "okitoki_region_address_moves_total": Family(
         "Moves of addresses between the nodes seen by this replica.", "VoiceRegion", counter=True
+    ),
+    "okitoki_region_trunk_answers": Family(
+        "1 if the carrier's host answers OPTIONS, 0 if it is silent or refuses; nothing while it never has.",
+        "VoiceRegion",
+        "host",
     ),
     "okitoki_region_dead_letters": Family("Call records that a tenant's app refused for good.", "VoiceRegion"),
     "okitoki_region_certificate_expiry_timestamp_seconds": Family("When the edge's certificate ends.", "VoiceRegion"),

@@ -23,8 +23,9 @@ def fingerprint(manifest: Mapping[str, Any]) -> str:
         case "Node":
             relevant = _node(manifest)
         case "Tenant" | "VoiceRegion":
-            # The status is our own; only the spec and the metadata ask for work.
+            # The status is our own; only the spec and the metadata ask for work, and trunks, which concern tenants.
             relevant = _other({key: value for key, value in manifest.items() if key != "status"})
+            relevant["trunks"] = (manifest.get("status") or {}).get("trunks")
         case _:
             relevant = _other(manifest)
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

@@ -34,6 +34,8 @@ class RegionFacts:
     """The region's namespace exists and is the region's."""
     node_blocks: tuple[str, ...] = ()
     """CIDRs from which processes of the region's nodes reach pods."""
+    dead_trunks: tuple[str, ...] = ()
+    """All hosts of the region's carriers, with their states, when none of them takes calls."""
 
     @property
     def exists(self) -> bool:

@@ -30,6 +30,14 @@ def landline_armed(tenant: Tenant, observed: Observed) -> Condition:
     waiting = [region for region in tenant.spec.regions if region not in observed.published]
     if waiting:
         return _off(kind, "NotPublished", f"the edge of {', '.join(waiting)} has not been told the landlines yet")
+    if cut := [region for region in observed.regions if region.dead_trunks]:
+        text = "; ".join(f"{region.name}: {', '.join(region.dead_trunks)}" for region in cut)
+        return _off(
+            kind,
+            "NoTrunkAnswers",
+            f"no trunk answers in {text}; landlines cannot be called from there: ask the carrier, and look at "
+            "condition TrunkReachable of the VoiceRegion",
+        )
     count = len(with_landline)
     return Condition(
         kind,

@@ -183,7 +183,16 @@ async def _region(ctx: Context, name: str) -> RegionFacts:
         namespace=namespace,
         namespace_ready=namespace_state(found, raw["metadata"]["uid"]) == "ours",
         node_blocks=tuple(sorted({block for node in nodes for block in node_blocks(node)})),
+        dead_trunks=dead_trunks(raw),
     )
+
+
+def dead_trunks(region: Manifest) -> tuple[str, ...]:
+    """Trunks of a region in words when the status of the region says that all are dead."""
+    trunks = (region.get("status") or {}).get("trunks") or []
+    if not all(trunk["state"] in ("Silent", "Refuses") for trunk in trunks):
+        return ()
+    return tuple(f"{trunk['host']} {trunk['state']} since {trunk.get('since', 'an unknown time')}" for trunk in trunks)
 
 
 def _replicas(stateful_set: Manifest | None) -> int | None:

@@ -12,6 +12,7 @@ from okitoki.reconcile.kind import Outcome
 from okitoki.reconcile.ownership import namespace_owned
 from okitoki.voiceregion.facts import ADDRESSES, REPLICAS, EdgePod, Observed
 from okitoki.voiceregion.rollout import next_action
+from okitoki.voiceregion.trunks import trunk_reachable, trunk_status, trunks
 from okitoki.voiceregion.validity import invalid_because
 
 MOVE_SECONDS = 15.0
@@ -25,6 +26,7 @@ def conditions(region: VoiceRegion, observed: Observed, outcome: Outcome) -> lis
         configuration_valid(region, observed),
         addresses_held(observed),
         edge_redundant(region, observed),
+        trunk_reachable(trunks(observed.pods)),
         *rolling_out(observed, outcome),
     ]
 
@@ -147,4 +149,5 @@ def status(region: VoiceRegion, observed: Observed) -> Mapping[str, Any]:
         "holders": {name: pods[0] for name, pods in holders(observed.pods).items() if pods},
         "nodes": {pod.name: pod.node for pod in observed.pods if pod.node},
         "tenants": observed.tenants,
+        "trunks": trunk_status(trunks(observed.pods)) or None,
     }

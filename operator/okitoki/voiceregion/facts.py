@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from okitoki.kube.ownership import NamespaceState
 from okitoki.kube.pki import KeyPair
@@ -13,8 +14,28 @@ REPLICAS = 2
 ADDRESSES = ("sip", "https", "media-1", "media-2")
 EDGE_KEYS = ("redis-password", "nonce-secret")
 
+TrunkState = Literal["Answers", "Silent", "Refuses", "Unproven"]
+DEAD: frozenset[TrunkState] = frozenset({"Silent", "Refuses"})
+
 Values = Mapping[str, str]
 """Keys and values of a Secret, decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A host of a carrier as the edge sees it. `since`: epoch seconds, 0 while it is unproven; `code`: SIP status of
+    the answer with which the state began."""
+
+    host: str
+    carrier: str
+    state: TrunkState
+    since: int
+    code: int | None
+
+    @property
+    def dead(self) -> bool:
+        """Whether the edge leaves it out while another one lives."""
+        return self.state in DEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +56,8 @@ class EdgePod:
     protected: bool = False
     unprotected_because: tuple[str, ...] = ()
     dead_letters: int = 0
+    trunks: tuple[Trunk, ...] = ()
+    """Only the node with the SIP address knows them."""
 
     @property
     def ordinal(self) -> int:

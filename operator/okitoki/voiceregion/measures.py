@@ -10,6 +10,7 @@ from okitoki.metrics.domain import Measures
 from okitoki.reconcile.kind import News
 from okitoki.voiceregion.conditions import holders
 from okitoki.voiceregion.facts import REPLICAS, Observed
+from okitoki.voiceregion.trunks import trunk_news, trunks
 
 MOVES = "okitoki_region_address_moves_total"
 
@@ -25,6 +26,9 @@ def measures(observed: Observed) -> Measures:
         "okitoki_region_edge_pods": float(len(serving)),
         "okitoki_region_address_holders": {name: float(len(pods)) for name, pods in holders(pods).items()},
         "okitoki_region_dead_letters": float(sum(pod.dead_letters for pod in pods)),
+        "okitoki_region_trunk_answers": {
+            trunk.host: float(not trunk.dead) for trunk in trunks(pods) if trunk.state != "Unproven"
+        },
     }
     if ends := expiry(observed.secrets.tls):
         found["okitoki_region_certificate_expiry_timestamp_seconds"] = ends.timestamp()
@@ -38,9 +42,9 @@ def last_holders(before: Mapping[str, Any], observed: Observed) -> dict[str, str
 
 
 def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
-    """Moves of addresses."""
+    """Moves of addresses, and trunks that died or answer."""
     old, new = before.get("lastHolders") or {}, after.get("lastHolders") or {}
-    return [
+    return [*trunk_news(before, after)] + [
         News("AddressMoved", f"the {name} address was on {old[name]} and is on {pod} now", counter=MOVES)
         for name, pod in new.items()
         if old.get(name, pod) != pod

@@ -24,12 +24,21 @@ from okitoki.voiceregion.facts import (
     Observed,
     RegionClaim,
     Secrets,
+    Trunk,
+    TrunkState,
     Values,
     Workload,
 )
 
 CURRENT_REVISION = "controller-revision-hash"
 """Label by which the StatefulSet controller says which template a pod has."""
+TRUNK_STATES: Mapping[Any, TrunkState] = {
+    "answers": "Answers",
+    "silent": "Silent",
+    "refuses": "Refuses",
+    "unproven": "Unproven",
+}
+"""The agent's words in those of the status."""
 
 
 async def observe(ctx: Context, region: VoiceRegion, live: Live) -> Observed:
@@ -131,7 +140,21 @@ def edge_pod(pod: Manifest) -> EdgePod:
         protected=report.get("protected") is True,
         unprotected_because=tuple(str(reason) for reason in report.get("unprotectedBecause") or []),
         dead_letters=int(report.get("deadLetters") or 0),
+        trunks=_trunks(report.get("trunks")),
     )
+
+
+def _trunks(document: Any) -> tuple[Trunk, ...]:
+    """In the order of their addresses."""
+    found = []
+    for host, said in sorted(document.items()) if isinstance(document, dict) else ():
+        state = TRUNK_STATES.get(said.get("state")) if isinstance(said, dict) else None
+        if state is not None:
+            code = said.get("code")
+            found.append(
+                Trunk(host, str(said.get("carrier")), state, int(said.get("since") or 0), int(code) if code else None)
+            )
+    return tuple(found)
 
 
 def _report(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ REGION: dict[str, Any] = {
     "aliases": {"media": ["198.18.255.1", "198.18.255.2"], "peer": "198.18.255.3"},
     "mediaPorts": {"from": 30000, "to": 30999},
     "vrrp": {"advertIntervalMilliseconds": 100, "routerIds": {"sip": 51, "https": 52, "media": [53, 54]}},
-    "carriers": [{"name": "main", "hosts": ["198.18.16.150", "198.18.16.151"]}],
+    "carriers": [{"name": "main", "hosts": ["198.18.16.150", "198.18.16.151"], "probeSeconds": 5}],
 }  # fmt: skip
 ENVIRONMENT = {
     "NODE_IP": "198.18.16.11",

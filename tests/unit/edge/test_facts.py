@@ -22,6 +22,7 @@ def test_a_region_as_the_operator_writes_it() -> None:
     ]
     assert parsed.ports.ng == (2223, 2224)
     assert parsed.carriers[0].hosts == ("198.18.16.150", "198.18.16.151")
+    assert parsed.carriers[0].probe_seconds == 5
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,8 @@ def test_a_region_as_the_operator_writes_it() -> None:
             {"vrrp": {"advertIntervalMilliseconds": 100, "routerIds": {"sip": 51, "https": 52, "media": [53, 256]}}},
             "vrrp.routerIds.media",
         ),
-        ({"carriers": [{"name": "main", "hosts": ["sip.carrier.test"]}]}, r"carriers\[0\].hosts"),
+        ({"carriers": [{"name": "main", "hosts": ["sip.carrier.test"], "probeSeconds": 5}]}, r"carriers\[0\].hosts"),
+        ({"carriers": [{"name": "main", "hosts": ["198.18.16.150"], "probeSeconds": -1}]}, "probeSeconds: -1 must be"),
     ],
 )
 def test_a_bad_region_names_its_field(changes: dict[str, Any], named: str) -> None:

@@ -52,7 +52,7 @@ REGION = {
     "aliases": {"media": ["198.18.255.1", "198.18.255.2"], "peer": "198.18.255.3"},
     "mediaPorts": {"from": 30000, "to": 30999},
     "vrrp": {"advertIntervalMilliseconds": 100, "routerIds": {"sip": 51, "https": 52, "media": [53, 54]}},
-    "carriers": [{"name": "main", "hosts": ["198.18.16.150"]}],
+    "carriers": [{"name": "main", "hosts": ["198.18.16.150"], "probeSeconds": 5}],
 }
 
 

@@ -76,7 +76,7 @@ def test_region_json_is_as_the_interface_says() -> None:
         "aliases": {"media": ["198.18.255.1", "198.18.255.2"], "peer": "198.18.255.3"},
         "mediaPorts": {"from": 30000, "to": 30999},
         "vrrp": {"advertIntervalMilliseconds": 100, "routerIds": {"sip": 51, "https": 52, "media": [53, 54]}},
-        "carriers": [{"name": "main", "hosts": ["198.18.1.150"]}],
+        "carriers": [{"name": "main", "hosts": ["198.18.1.150"], "probeSeconds": 5}],
     }
 
 
@@ -86,6 +86,7 @@ def test_the_edge_can_read_what_the_operator_writes() -> None:
     found = parse_region(region_facts(region(), observed(slot=7)))
     assert found.ports.agent == 9787
     assert {address.router_id for address in found.addresses} == {79, 80, 81, 82}
+    assert found.carriers[0].probe_seconds == 5
 
 
 def test_secrets_hold_what_was_prepared() -> None:

@@ -23,6 +23,7 @@ def test_a_region_in_order_is_ready() -> None:
         "ConfigurationValid": "True",
         "AddressesHeld": "True",
         "EdgeRedundant": "True",
+        "TrunkReachable": "Unknown",
     }
     assert summary(list(found.values())).status == "True"
     assert status(region(), observed()) == {
@@ -31,6 +32,7 @@ def test_a_region_in_order_is_ready() -> None:
         "holders": dict.fromkeys(ADDRESSES, "edge-0"),
         "nodes": {"edge-0": "worker0", "edge-1": "worker1"},
         "tenants": 2,
+        "trunks": None,
     }
 
 

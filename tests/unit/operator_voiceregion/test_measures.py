@@ -17,6 +17,7 @@ def test_a_region_that_is_well() -> None:
         "okitoki_region_edge_protected": 1,
         "okitoki_region_edge_pods": 2,
         "okitoki_region_address_holders": dict.fromkeys(ADDRESSES, 1),
+        "okitoki_region_trunk_answers": {},
         "okitoki_region_dead_letters": 2,
     }
     Series().put(("VoiceRegion", "kyiv"), found)

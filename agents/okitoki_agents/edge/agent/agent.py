@@ -10,12 +10,13 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 
 from okitoki_agents.edge import kamailio, registrations
-from okitoki_agents.edge.agent import endpoints, haproxy, ng, peer, reporter, routes, server, status, store, tenants
+from okitoki_agents.edge.agent import endpoints, haproxy, ng, peer, reporter, routes, server, status, store, tenants, trunks
 from okitoki_agents.edge.agent.app_client import Answer, AppClient
 from okitoki_agents.edge.agent.deliver import Deliverer
 from okitoki_agents.edge.agent.endpoints import Backend
@@ -64,6 +65,7 @@ class Agent:
             self._knows_call,
             lambda number: f"media-{number}" in self._pair.own.holds,
         )
+        self._trunks = trunks.Trunks(facts, self._pair, self._folder / "trunks.json", self._wake.set)
         self._reporter = reporter.Reporter(client, facts.pod_namespace, facts.pod_name)
 
     def _reflector(self, kind: str, selector: str, on_change: Callable[[dict[str, Object]], None]) -> Reflector:
@@ -82,7 +84,7 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for work in (self._pods, self._secrets, self._pair, self._deliverer):
+                for work in (self._pods, self._secrets, self._pair, self._deliverer, self._trunks):
                     group.create_task(work.run())
                 group.create_task(self._repeat(self._converge))
                 group.create_task(self._repeat(self._report))
@@ -255,11 +257,14 @@ class Agent:
         return self._haproxy.error
 
     def _node_document(self) -> dict[str, Any]:
-        return status.node_document(self._pair.own, not self.unready())
+        return status.node_document(self._own(), not self.unready())
+
+    def _own(self) -> status.Node:
+        return replace(self._pair.own, trunks=self._trunks.documents())
 
     async def _report(self) -> None:
         document = status.annotation(
-            self._pair.own,
+            self._own(),
             self._pair.since,
             self._pair.peer_address,
             self._pair.peer is not None and self._pair.peer.answers,
@@ -290,6 +295,8 @@ class Agent:
             ("okitoki_edge_service_ok", {"service": name}, float(state == "ok"))
             for name, state in pair.own.services.items()
         ]
+        if "sip" in pair.own.holds:
+            samples += self._trunks.samples()
         for engine, counts in pair.own.sessions.items():
             for kind, count in (("own", counts.own), ("foreign", counts.foreign)):
                 samples.append(("okitoki_edge_sessions", {"engine": engine, "kind": kind}, float(count)))

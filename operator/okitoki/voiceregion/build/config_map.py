@@ -29,7 +29,10 @@ def region_facts(region: VoiceRegion, observed: Observed) -> dict[str, Any]:
             "advertIntervalMilliseconds": spec.failover.advert_milliseconds,
             "routerIds": dict(given.router_ids),
         },
-        "carriers": [{"name": carrier.name, "hosts": list(carrier.hosts)} for carrier in spec.carriers],
+        "carriers": [
+            {"name": carrier.name, "hosts": list(carrier.hosts), "probeSeconds": carrier.probe_seconds}
+            for carrier in spec.carriers
+        ],
     }
 
 

@@ -71,3 +71,11 @@ def test_a_nodes_heartbeat_asks_for_nothing_and_its_address_does() -> None:
     assert fingerprint(changed(node, "status/conditions", later)) == fingerprint(node)
     moved = [{"type": "InternalIP", "address": "198.18.1.9"}]
     assert fingerprint(changed(node, "status/addresses", moved)) != fingerprint(node)
+
+
+def test_of_a_regions_status_only_its_trunks_ask_for_work() -> None:
+    region = {"kind": "VoiceRegion", "metadata": {"name": "kyiv"}, "spec": {}, "status": {"members": "2/2"}}
+    assert fingerprint(changed(region, "status/members", "1/2")) == fingerprint(region)
+    assert fingerprint(changed(region, "status/trunks", [{"host": "198.18.1.150", "state": "Silent"}])) != fingerprint(
+        region
+    )
