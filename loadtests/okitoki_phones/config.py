@@ -195,8 +195,6 @@ class CarrierConfig:
                 )
             )  # fmt: skip
             item.done()
-        if not long and not short:
-            raise ConfigError("long, short: both are empty; give at least one kind of calls")
         seconds = top.number("seconds", 0.0)
         config = cls(
             address=top.address("address"), server=top.address("server"), caller=top.text("caller", "+380500000000"),
@@ -206,6 +204,8 @@ class CarrierConfig:
             more_servers=top.addresses("moreServers"),
             forward_to=top.text("forwardTo", "-"), unreachable_seconds=top.number("unreachableSeconds", 0.0) or None,
         )  # fmt: skip
+        if not (long or short or config.landlines):
+            raise ConfigError("long, short, landlines: all are empty; give calls to make, or landlines to answer for")
         if config.forward_to == "-":
             config = replace(config, forward_to=None)
         elif config.forward_to not in config.landlines:

@@ -10,7 +10,6 @@ code 0 only if every call went where it must, in time, and was answered.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import signal
 import statistics
@@ -18,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +106,6 @@ class Layers:
         good = good and all(verdict.outcome == COMPLETED for verdict in verdicts)
         return f"{dict(ends)}, landline after median {middle:.2f} worst {worst:.2f} s", good
 
-    def _more_calls(self, phones: Phones) -> tuple[str, bool]:
-        """As `_to_landline`, of a carrier that already runs."""
-        phones.out = phones.out / "calls"
-        return self._to_landline(phones)
-
     def s_no_routes(self) -> tuple[str, bool]:
         """The edge has never heard of the tenant's app."""
         return self._to_landline(self._phones("no_routes", 0, 0))
@@ -188,47 +181,51 @@ class Layers:
         good = ends == Counter(landline=5) and whole == 5 and all(v.outcome == COMPLETED for v in verdicts)
         return f"{seen} | {dict(ends)} | {summary(verdicts)} | {whole} whole records of {len(kept)}", good
 
-    @contextlib.contextmanager
-    def _trunks(self, phones: Phones, *deaf: str) -> Iterator[str]:
-        """Both trunks are asked until both answer; then `deaf` ones are lost, and found to be. What the edge says."""
-        phones.second_trunk()
-        phones.call(short=[], long=False)
-        node = self.drills.holder()
-        asking = subprocess.Popen(node.command("python3", "-c", _ASK))
+    def _trunks(self, name: str, *dead: str) -> tuple[str, list[dict[str, Any]]]:
+        """Both trunks are asked until both answer; then what is asked of `dead` ones is lost. What the edge found, and
+        the records of calls that were made after it."""
+        phones, node = self._phones(name, 0, 0), self.drills.holder()
         known = node.data / "agent" / "trunks.json"
 
         def states() -> dict[str, str]:
             found: dict[str, dict[str, str]] = json.loads(known.read_text()) if known.exists() else {}
             return {host: trunk["state"] for host, trunk in found.items()}
 
+        asking = subprocess.Popen(node.command("python3", "-c", _ASK))
         try:
+            phones.second_trunk()
+            phones.call(short=[STREAM], long=False)
             wait_until("both trunks to answer", lambda: set(states().values()) == {"answers"}, 20)
-            sh("ip", "netns", "exec", "vc-c", "nft", _DEAF_TRUNKS.format(hosts=", ".join(deaf)))
-            took = wait_until("the edge to see it", lambda: all(states()[host] == "silent" for host in deaf), 20)
+            sh("ip", "netns", "exec", "vc-c", "nft", _DEAF_TRUNKS.format(hosts=", ".join(dead)))
+            took = wait_until("the edge to see it", lambda: all(states()[host] == "silent" for host in dead), 20)
             time.sleep(1)
-            yield f"{states()} after {took:.1f} s"
+            since = time.time()
+            time.sleep(self.seconds)
+            phones.finish()
         finally:
+            phones.close()
             sh("ip", "netns", "exec", "vc-c", "nft", "delete table ip trunk", check=False)
-            asking.kill()
             node.run("pkill", "-f", "trunks.Trunks", check=False)
+            asking.wait(10)
+            seen = f"{states()} after {took:.1f} s"
             known.unlink(missing_ok=True)
+        calls = {r["callId"] for r in phones.records() if r["role"] == "carrier" and r["attemptedAt"] > since}
+        return seen, [record for record in phones.records() if record["callId"] in calls]
 
     def s_dead_trunk(self) -> tuple[str, bool]:
         """The trunk that brings calls takes none, another one does: landlines are called through that at once."""
-        phones = self._phones("dead_trunk", 0, 0)
-        with self._trunks(phones, PHONES) as seen:
-            words, good = self._more_calls(phones)
-        return f"{seen}: {words}", good
+        seen, found = self._trunks("dead_trunk", PHONES)
+        ends, waits = ways(found)
+        good = set(ends) == {"landline"} and max(waits) < 1.0
+        return f"{seen}: {dict(ends)} after median {statistics.median(waits):.2f} worst {max(waits):.2f} s", good
 
     def s_no_trunk(self) -> tuple[str, bool]:
         """No trunk takes calls: the caller hears so at once, and why."""
-        phones = self._phones("no_trunk", 0, 0)
-        with self._trunks(phones, PHONES, SECOND_TRUNK) as seen:
-            words, _ = self._more_calls(phones)
-        calls = [r for r in phones.records() if r["role"] == "carrier"]
-        waits = [r["endedAt"] - r["attemptedAt"] for r in calls]
-        good = {f"{r['code']} {r['reason']}" for r in calls} == {"503 No Trunk Answers"} and max(waits) < 1.5
-        return f"{seen}: {words}, refused after worst {max(waits):.2f} s", good
+        seen, found = self._trunks("no_trunk", PHONES, SECOND_TRUNK)
+        ends, _ = ways(found)
+        waits = [record["endedAt"] - record["attemptedAt"] for record in found]
+        good = set(ends) == {"503 No Trunk Answers"} and max(waits) < 1.5
+        return f"{seen}: {dict(ends)} after median {statistics.median(waits):.2f} worst {max(waits):.2f} s", good
 
     def s_both_nodes_gone(self) -> tuple[str, bool]:
         """Both nodes die: the carrier forwards (layer 2). When they are back, phones need not register anew."""

@@ -46,7 +46,7 @@ def test_secrets_stay_out_of_representations() -> None:
         (AgentsConfig, {"expires": True}, "expires: is True"),
         (AgentsConfig, {"ringSeconds": [2, 1]}, "ringSeconds: is"),
         (AgentsConfig, {"agnets": []}, "agnets: unknown field"),
-        (CarrierConfig, {"long": [], "short": []}, "both are empty"),
+        (CarrierConfig, {"long": [], "short": [], "landlines": []}, "all are empty"),
         (CarrierConfig, {"address": {"host": "h", "port": 70000}}, "address.port: is 70000"),
         (CarrierConfig, {"short": [{"number": "+1", "tenant": "a"}]}, r"short\[0\].everySeconds: missing"),
     ],
