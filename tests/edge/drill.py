@@ -164,7 +164,7 @@ class Drills:
         return self._deaf(node)
 
     def _deaf(self, node: Node) -> str:
-        """What comes in is dropped at the device for 8 s: until when the node had addresses and the peer lacked some."""
+        """What comes in is dropped at the device for 8 s: until when the node had addresses, the peer lacked some."""
         began = time.monotonic()
         had, claimed, peer_lacks = node.holds(), 0.0, 0.0
         node.run("nft", _DEAF)

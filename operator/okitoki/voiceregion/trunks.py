@@ -28,7 +28,9 @@ def trunk_reachable(found: Sequence[Trunk]) -> Condition:
     """Whether calls can leave. It has no part in `Ready`: a carrier is not mended by looking at the region."""
     kind = "TrunkReachable"
     if not found:
-        return Condition(kind, "Unknown", "NotAsked", "no node has the SIP address, so no trunk is asked", optional=True)
+        return Condition(
+            kind, "Unknown", "NotAsked", "no node has the SIP address, so no trunk is asked", optional=True
+        )
     dead, living = [trunk for trunk in found if trunk.dead], [trunk for trunk in found if not trunk.dead]
     text = "; ".join(describe(trunk) for trunk in [*dead, *living])
     if not living:

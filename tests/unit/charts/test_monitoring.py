@@ -71,7 +71,7 @@ def expressions() -> dict[str, str]:
 
 def unknown_words(expression: str, known: set[str]) -> set[str]:
     """Words of an expression that are neither PromQL nor a metric nor a label."""
-    labels = {"tenant", "region", "address", "controller", "result", "name", "le", "code", "method", "job"}
+    labels = {"tenant", "region", "address", "host", "controller", "result", "name", "le", "code", "method", "job"}
     text = re.sub(r"\b[0-9][0-9.]*\b", " ", PARTS.sub(" ", expression))
     return set(WORDS.findall(text)) - PROMQL - labels - known
 
@@ -101,7 +101,7 @@ def test_every_metric_of_the_platform_is_in_the_docs() -> None:
 
 
 def test_labels_are_bounded() -> None:
-    allowed = {*LABELS.values(), "address"}
+    allowed = {*LABELS.values(), "address", "host"}
     registry = CollectorRegistry()
     series = Series()
     registry.register(series)

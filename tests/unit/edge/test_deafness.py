@@ -78,6 +78,7 @@ def test_addresses_are_never_given_up_by_a_node_that_has_just_heard_somebody(loo
         before = state
         state, decision = look(state, heard)
         if decision.action == "withdraw" and not before.deaf:
-            assert not (heard.anything or heard.gateway)
+            assert not heard.anything
+            assert not heard.gateway
             assert state.silent >= SILENT
         assert decision.reason

@@ -203,7 +203,9 @@ class Proxy(asyncio.DatagramProtocol):
             self.transport.sendto(f"SIP/2.0 {code} Word\r\n\r\n".encode(), address)
 
 
-@pytest.mark.parametrize(("codes", "found"), [((100, 200), 200), ((405,), 405), ((408,), None), ((477,), None), ((), None)])
+@pytest.mark.parametrize(
+    ("codes", "found"), [((100, 200), 200), ((405,), 405), ((408,), None), ((477,), None), ((), None)]
+)
 async def test_a_question_goes_to_kamailio_and_its_own_answers_are_none(
     codes: tuple[int, ...], found: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,12 @@ LIVE, DEAD = trunk(), trunk("Silent", "198.18.1.151", None)
     [
         ((), "Unknown", "NotAsked", "no node has the SIP address"),
         ((LIVE,), "True", "Answers", f"198.18.1.150 of main answers (200) since {TIME}"),
-        ((LIVE, DEAD), "False", "TrunkDead", f"198.18.1.151 of main does not answer OPTIONS since {TIME}; 198.18.1.150"),
+        (
+            (LIVE, DEAD),
+            "False",
+            "TrunkDead",
+            f"198.18.1.151 of main does not answer OPTIONS since {TIME}; 198.18.1.150",
+        ),
         ((DEAD,), "False", "NoTrunkAnswers", "ask the carrier"),
         ((trunk("Refuses", code=503),), "False", "NoTrunkAnswers", "198.18.1.150 of main refuses calls (503) since"),
         ((trunk("Unproven", code=None),), "Unknown", "NeverAnswered", "has never answered OPTIONS"),
@@ -39,9 +44,7 @@ LIVE, DEAD = trunk(), trunk("Silent", "198.18.1.151", None)
         ((trunk("Unproven", "198.18.1.151", None), LIVE), "True", "Answers", "198.18.1.151 of main has never"),
     ],
 )
-def test_the_condition_names_trunk_time_and_code(
-    found: tuple[Trunk, ...], state: str, reason: str, named: str
-) -> None:
+def test_the_condition_names_trunk_time_and_code(found: tuple[Trunk, ...], state: str, reason: str, named: str) -> None:
     condition = trunk_reachable(found)
     assert (condition.type, condition.status, condition.reason) == ("TrunkReachable", state, reason)
     assert named in condition.message
@@ -69,7 +72,9 @@ def test_the_agents_word_is_read_and_nothing_else() -> None:
 
 def test_status_and_metrics() -> None:
     _, second = pair()
-    found = observed(pods=(pod(0, holds=ADDRESSES, trunks=(LIVE, DEAD, trunk("Unproven", "198.18.1.152", None))), second))
+    found = observed(
+        pods=(pod(0, holds=ADDRESSES, trunks=(LIVE, DEAD, trunk("Unproven", "198.18.1.152", None))), second)
+    )
     assert status(region(), found)["trunks"] == [
         {"host": "198.18.1.150", "carrier": "main", "state": "Answers", "since": TIME, "code": 200},
         {"host": "198.18.1.151", "carrier": "main", "state": "Silent", "since": TIME},

@@ -16,7 +16,19 @@ from typing import Any
 import aiohttp
 
 from okitoki_agents.edge import kamailio, registrations
-from okitoki_agents.edge.agent import endpoints, haproxy, ng, peer, reporter, routes, server, status, store, tenants, trunks
+from okitoki_agents.edge.agent import (
+    endpoints,
+    haproxy,
+    ng,
+    peer,
+    reporter,
+    routes,
+    server,
+    status,
+    store,
+    tenants,
+    trunks,
+)
 from okitoki_agents.edge.agent.app_client import Answer, AppClient
 from okitoki_agents.edge.agent.deliver import Deliverer
 from okitoki_agents.edge.agent.endpoints import Backend

@@ -73,7 +73,9 @@ def parse_node_document(document: Any) -> tuple[Node, bool]:
         str(name): Sessions(own=int(counts["own"]), foreign=int(counts["foreign"]))
         for name, counts in document["sessions"].items()
     }
-    return Node(node.holds, node.services, sessions, node.comings, document.get("trunks") or {}), bool(document["ready"])
+    return Node(node.holds, node.services, sessions, node.comings, document.get("trunks") or {}), bool(
+        document["ready"]
+    )
 
 
 def unready(node: Node, guard_alive: bool, routes_published: bool, haproxy_error: str | None) -> list[str]:

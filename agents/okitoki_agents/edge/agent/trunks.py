@@ -1,7 +1,8 @@
 """Do the carriers' trunks answer? The node with the SIP address asks each by OPTIONS (RFC 3261, 11) now and then.
 
-The question goes through this node's Kamailio, so that it leaves from the SIP address and port as a call does: a carrier
-knows no other. The other node takes over what the asking one knows, and goes on from there when the address comes.
+The question goes through this node's Kamailio, so that it leaves from the SIP address and port as a call does: a
+carrier knows no other. The other node takes over what the asking one knows, and goes on from there when the address
+comes.
 """
 
 from __future__ import annotations

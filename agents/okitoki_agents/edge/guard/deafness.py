@@ -1,7 +1,7 @@
 """A node that can send and hears nobody gives its addresses up. Pure; time is counted in looks of LOOK_SECONDS.
 
-Such a node goes on sending adverts, or begins to when it hears none, and announces addresses that no packet reaches: the
-peer believes it (decision 19). Silence proves deafness only where somebody would have answered, so:
+Such a node goes on sending adverts, or begins to when it hears none, and announces addresses that no packet reaches:
+the peer believes it (decision 19). Silence proves deafness only where somebody would have answered, so:
 
     hears --nothing in SILENT looks, the gateway asked in vain, and a peer is there--> deaf
     deaf  --something in each of HEARS looks (with at most GAP silent ones between)--> hears
