@@ -17,8 +17,8 @@ from okitoki_chaos.cluster import ChaosError
 from okitoki_chaos.driver import NotPossible
 from okitoki_chaos.experiments import load
 from okitoki_chaos.faults import FAULTS
-from okitoki_chaos.journal import Journal, heal
-from okitoki_chaos.session import Session, Settings, driver_of, open_session
+from okitoki_chaos.journal import heal
+from okitoki_chaos.session import Session, Settings, driver_of, journal_of, open_session
 from okitoki_chaos.watchdog import watch
 
 _begun = time.monotonic()
@@ -48,13 +48,14 @@ def parser() -> argparse.ArgumentParser:
 
 def drill(folder: Path, hours: float | None, dry: bool) -> int:
     """0 when every item was run, 1 when one left the platform broken or could not be undone."""
-    from okitoki_chaos.runner import Runner
+    from okitoki_chaos.runner import Runner, end_in_order
 
     items = [plans.Item(**one) for one in json.loads((folder / "items.json").read_text(encoding="utf-8"))]
     session = open_session(folder, say)
     if dry:
         return show(session, items)
     until = None if hours is None else time.monotonic() + hours * 3600
+    end_in_order()
     return 0 if Runner(session, folder, say).go(items, until) else 1
 
 
@@ -78,13 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command == "drill":
             return drill(chosen.folder, chosen.hours, chosen.dry_run)
         if chosen.command == "watchdog":
-            return watch(driver_of(Settings.read(chosen.folder)), chosen.folder / "journal.jsonl", say)
+            settings = Settings.read(chosen.folder)
+            driver = driver_of(settings)
+            return watch(driver, journal_of(settings, driver, chosen.folder), say)
         if chosen.command == "self-check":
             from okitoki_chaos.dishonest import write_self_check
 
             return write_self_check(chosen.folder / "self-check.json")
         if chosen.command == "heal":
-            done = heal(driver_of(Settings.read(chosen.folder)), Journal(chosen.folder / "journal.jsonl"), "a person")
+            settings = Settings.read(chosen.folder)
+            driver = driver_of(settings)
+            done = heal(driver, journal_of(settings, driver, chosen.folder), "a person")
             print("\n".join(done) or "nothing is open")
             return 0
     except ChaosError as error:

@@ -13,7 +13,7 @@ class ChaosError(Exception):
 
 
 class Cluster(Protocol):
-    """A kind cluster: kubectl on a fixed context, commands on its nodes, and the Docker daemon that runs them."""
+    """kubectl on a fixed context, commands on the nodes, and the Docker daemon that runs them where there is one."""
 
     @property
     def context(self) -> str: ...
@@ -40,6 +40,7 @@ class Pod:
     containers: tuple[str, ...] = ()
     container_names: tuple[str, ...] = ()
     address: str = ""
+    host_network: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -63,6 +64,7 @@ class Pod:
             containers=tuple(one["containerID"].partition("://")[2] for one in running),
             container_names=tuple(one.get("name", "") for one in running),
             address=status.get("podIP", ""),
+            host_network=obj["spec"].get("hostNetwork") is True,
             labels=metadata.get("labels", {}),
             annotations=metadata.get("annotations", {}),
         )

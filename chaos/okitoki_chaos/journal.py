@@ -38,7 +38,8 @@ class Journal:
     def announce(self, plan: Plan, limit: float) -> str:
         """Write down what is about to be done, and that it must be over after `limit` seconds; returns its id."""
         identity = uuid.uuid4().hex[:12]
-        self._append({"event": "open", "id": identity, "deadline": time.time() + limit, "plan": plan.as_json()})
+        now = time.time()
+        self._append({"event": "open", "id": identity, "at": now, "deadline": now + limit, "plan": plan.as_json()})
         return identity
 
     def close(self, identity: str, by: str) -> None:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from okitoki_chaos.shell import kubectl_of
 from okitoki_chaos.timeline import Timeline
 from okitoki_chaos.whole import ADDRESSES, EDGE, EDGE_STATUS, LEADER
 
@@ -95,7 +96,7 @@ class Observers:
     """All watches, for the time of a `with` block."""
 
     def __init__(self, context: str, timeline: Timeline) -> None:
-        self._command = ("kubectl", "--context", context, "get", "--watch")
+        self._command = (*kubectl_of(context), "get", "--watch")
         self._timeline = timeline
         self._stop = threading.Event()
         self._running: dict[str, subprocess.Popen[str]] = {}

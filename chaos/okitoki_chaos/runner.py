@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from okitoki_chaos import experiments
@@ -17,9 +19,23 @@ from okitoki_chaos.session import Session, use
 from okitoki_chaos.stalls import StallMeter
 
 DONE, NOT_POSSIBLE, REFUSED, FAILED, NOT_WHOLE = "done", "not possible", "refused", "failed", "not whole"
+INTERRUPTED = "interrupted"
+"""Chaos Toolkit's word for an experiment during which SystemExit was raised."""
+ENDED = 143
 SETTINGS = {"runtime": {"rollbacks": {"strategy": "always"}}}
 Say = Callable[[str], None]
 Execute = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+def end_in_order() -> None:
+    """From now on SIGTERM ends this process by way of all `finally`: what is open is undone, the lock given back. Once
+    only, since the undoing must not be cut short."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise SystemExit(ENDED)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def execute(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -81,19 +97,21 @@ class Runner:
         """Run them in order, until `until` (monotonic seconds). False when one left the platform broken: what would
         follow would be no single fault."""
         session = self._session
-        session.lock.take()
-        try:
-            with Observers(session.driver.cluster.context, session.timeline), StallMeter(session.timeline):
-                for number, item in enumerate(items, 1):
-                    if until is not None and time.monotonic() > until:
-                        break
-                    self._say(f"  {number} of {len(items)}: {item.name} on {item.tenant}")
-                    result = self.one(item)
-                    if broken(result):
-                        return False
-        finally:
-            session.heal()
-            session.lock.release()
+        with session.lock:
+            try:
+                return self._all(items, until)
+            finally:
+                session.heal()
+
+    def _all(self, items: Sequence[Item], until: float | None) -> bool:
+        session = self._session
+        with Observers(session.driver.cluster.context, session.timeline), StallMeter(session.timeline):
+            for number, item in enumerate(items, 1):
+                if until is not None and time.monotonic() > until:
+                    break
+                self._say(f"  {number} of {len(items)}: {item.name} on {item.tenant}")
+                if broken(self.one(item)):
+                    return False
         return True
 
     def one(self, item: Item) -> Mapping[str, Any]:
@@ -112,6 +130,9 @@ class Runner:
             journal = {"status": "failed", "run": []}
             session.outcome.error = str(error)
         outcome = session.outcome.as_json()
+        if journal["status"] == INTERRUPTED:
+            # Nothing is concluded by it: whoever goes on runs this item again.
+            raise SystemExit(ENDED)
         what, why = conclude(outcome, journal)
         result = {
             **outcome,

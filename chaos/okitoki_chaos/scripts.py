@@ -81,6 +81,7 @@ echo gone
 
 # Kills container NAME of pod UID as soon as it runs, until it has not run for 8 s after a kill: it is held back.
 BACK_OFF = r"""
+command -v crictl > /dev/null || crictl() { nsenter -t 1 -m -- crictl "$@"; }
 uid=$1 name=$2 until=$((SECONDS + $3)) kills=0 idle=$SECONDS
 while [ $SECONDS -lt $until ]; do
   id=$(crictl ps -q --label "io.kubernetes.pod.uid=$uid" --name "^$name\$" | head -n 1)

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from okitoki_chaos import faults, guard
+from okitoki_chaos.agent import AgentCluster, AgentDriver
 from okitoki_chaos.cluster import ChaosError, require_local
+from okitoki_chaos.cluster_journal import ClusterJournal
 from okitoki_chaos.driver import Driver, KindDriver, NotPossible, verify
 from okitoki_chaos.journal import Journal, heal
 from okitoki_chaos.load import Load
+from okitoki_chaos.lock import ClusterLock
 from okitoki_chaos.shell import ShellCluster
-from okitoki_chaos.steps import Plan
+from okitoki_chaos.steps import POLL_SECONDS, Plan
 from okitoki_chaos.timeline import Timeline
 from okitoki_chaos.whole import platform_faults
 from okitoki_chaos.world import World
@@ -31,7 +34,11 @@ GRACE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Settings:
-    """What a session is about; `session.json` in its folder. Ledgers and events are relative to the folder."""
+    """What a session is about; `session.json` in its folder. Ledgers and events are relative to the folder.
+
+    `driver`: `kind`, the local cluster of this name, or `agent` (AgentDriver): the pod's own cluster, where the agents
+    are in `namespace` and the release gave the rights `allow`.
+    """
 
     run: str
     seed: int
@@ -40,6 +47,9 @@ class Settings:
     ledgers: Mapping[str, str] = field(default_factory=dict)
     events: str | None = None
     cluster: str = "okitoki"
+    driver: str = "kind"
+    namespace: str = ""
+    allow: Sequence[str] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Settings:
@@ -86,8 +96,8 @@ class Session:
         self.settings = settings
         self.driver = driver
         self.timeline = Timeline(folder / "timeline.jsonl")
-        self.journal = Journal(folder / "journal.jsonl")
-        self.lock = guard.ClusterLock(driver.cluster, settings.run)
+        self.journal = journal_of(settings, driver, folder)
+        self.lock = ClusterLock(driver.cluster, settings.run, say)
         ledgers = {name: folder / path for name, path in settings.ledgers.items()}
         self.load = Load(ledgers, folder / settings.events if settings.events else None)
         self.outcome = Outcome()
@@ -116,10 +126,12 @@ class Session:
     def inject(self, wanted: Sequence[Mapping[str, Any]], tenant: str, region: str, hold: float) -> str:
         """Plan, ask for consent, write down, do. Returns whom it hit."""
         outcome = self.outcome
+        if outcome.not_possible is not None:
+            raise NotPossible(outcome.not_possible)
         try:
             plan = self.plan(wanted, tenant, region)
             guard.require(self.world, plan)
-            self.lock.take()
+            self.lock.require()
         except NotPossible as error:
             outcome.not_possible = str(error)
             raise
@@ -127,7 +139,7 @@ class Session:
             outcome.refused = str(error)
             raise
         outcome.plan = plan
-        outcome.identity = self.journal.announce(plan, hold + GRACE_SECONDS)
+        outcome.identity = self.journal.announce(plan, hold + grace(plan))
         outcome.at = float(self.timeline.note("injecting", fault=plan.fault, target=plan.target)["at"])
         for step in plan.inject:
             outcome.proofs.append(self.driver.run(step).strip()[-200:])
@@ -228,16 +240,34 @@ def unready(objects: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def driver_of(settings: Settings) -> KindDriver:
+def grace(plan: Plan) -> float:
+    """Seconds that a fault may stay beyond the time it is held for: a machine that starts anew takes its time. Pure."""
+    return max([GRACE_SECONDS, *(check.within + POLL_SECONDS for check in plan.healed)])
+
+
+def driver_of(settings: Settings) -> KindDriver | AgentDriver:
     """The session's cluster. What undoes faults asks no API server whose cluster that is: it may be paused."""
-    return KindDriver(ShellCluster(f"kind-{settings.cluster}"))
+    if settings.driver == AgentDriver.name:
+        return AgentDriver(AgentCluster("", settings.namespace), os.environ.get("NODE_NAME", ""), settings.allow)
+    if settings.driver == KindDriver.name:
+        return KindDriver(ShellCluster(f"kind-{settings.cluster}"))
+    raise ChaosError(f"driver {settings.driver!r}: must be kind or agent")
+
+
+def journal_of(settings: Settings, driver: Driver, folder: Path) -> Journal:
+    """Where faults are written down: a file beside the machine's daemon, the cluster itself for the agents."""
+    path = folder / "journal.jsonl"
+    if settings.driver == AgentDriver.name:
+        return ClusterJournal(driver.cluster, settings.namespace, path)
+    return Journal(path)
 
 
 def open_session(folder: Path, say: Callable[[str], None]) -> Session:
-    """The session of a folder; refuses any cluster but the kind cluster of its name."""
+    """The session of a folder; the kind driver refuses any cluster but the kind cluster of its name."""
     settings = Settings.read(folder)
     driver = driver_of(settings)
-    require_local(driver.cluster, settings.cluster)
+    if settings.driver == KindDriver.name:
+        require_local(driver.cluster, settings.cluster)
     return Session(settings, folder, driver, say)
 
 

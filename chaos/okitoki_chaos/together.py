@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from okitoki_chaos.cluster import ChaosError
+from okitoki_chaos.driver import NotPossible
+from okitoki_chaos.steps import Plan, Step
 from okitoki_chaos.world import SYSTEM_NAMESPACE
 
 if TYPE_CHECKING:
@@ -30,12 +32,18 @@ def bring(session: Session, tenant: str, limit: float) -> str:
     operators = [(pod.name, pod.node) for pod in world.target("operators", tenant, "").pods]
     leader = world.target("operator-leader", tenant, "").pod.name
     member, operator = choose({pod.name: pod.node for pod in found}, operators, leader)
+    delete = Step("kubectl", ("delete", "pod", leader, "-n", SYSTEM_NAMESPACE, "--wait=false"))
+    patroni = ("patronictl", "-c", "/etc/patroni/patroni.yaml", "switchover", "--force", "--candidate", member)
+    switch = Step("kubectl", ("exec", "-n", f"tenant-{tenant}", found[0].name, "-c", "postgres", "--", *patroni))
+    try:
+        session.driver.require(Plan("bring-together", tenant, inject=(delete, switch), bit=()))
+    except NotPossible as error:
+        session.outcome.not_possible = str(error)
+        raise
     if operator != leader:
-        world.cluster.kubectl("delete", "pod", leader, "-n", SYSTEM_NAMESPACE, "--wait=false")
-    namespace = f"tenant-{tenant}"
+        session.driver.run(delete)
     if found[0].name != member:
-        patroni = ("patronictl", "-c", "/etc/patroni/patroni.yaml", "switchover", "--force", "--candidate", member)
-        world.cluster.kubectl("exec", "-n", namespace, found[0].name, "-c", "postgres", "--", *patroni)
+        session.driver.run(switch)
     until = time.monotonic() + limit
     while time.monotonic() < until:
         try:

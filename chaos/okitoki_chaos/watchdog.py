@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 from okitoki_chaos.cluster import ChaosError
@@ -29,8 +28,8 @@ def round_of(driver: Driver, journal: Journal, now: float, say: Callable[[str], 
         say(str(error))
 
 
-def watch(driver: Driver, path: Path, say: Callable[[str], None]) -> int:
-    """Until SIGTERM, and then undo everything that is open, due or not: the drill is over."""
+def watch(driver: Driver, journal: Journal, say: Callable[[str], None], *, last: bool = True) -> int:
+    """Until SIGTERM. Then, if it is the `last` one of its drill, undo everything that is open, due or not."""
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -38,10 +37,9 @@ def watch(driver: Driver, path: Path, say: Callable[[str], None]) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    journal = Journal(path)
-    say(f"watching {path}")
+    say("watching")
     while not stop.wait(INTERVAL_SECONDS):
         round_of(driver, journal, time.time(), say)
-    for done in heal(driver, journal, "watchdog"):
+    for done in heal(driver, journal, "watchdog") if last else ():
         say(f"undone at the end: {done}")
     return 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from okitoki_chaos.cluster import ChaosError
+from okitoki_chaos.driver import NotPossible
 from okitoki_chaos.faults import network, nodes, platform, pods, processes
 from okitoki_chaos.faults.base import Fault
 from okitoki_chaos.steps import Plan, together
@@ -28,7 +29,11 @@ def plan(world: World, wanted: Sequence[Mapping[str, Any]], tenant: str, region:
         fault = FAULTS.get(str(one.get("fault")))
         if fault is None:
             raise ChaosError(f"{one.get('fault')}: no such fault; there are {', '.join(sorted(FAULTS))}")
+        if why := world.driver.cannot.get(fault.name):
+            raise NotPossible(f"{fault.name} is not possible with the driver {world.driver.name}: {why}")
         target = world.target(str(one.get("target")), tenant, region)
         parameters = {"tenant": tenant, "region": region, **one.get("parameters", {})}
         plans.append(fault.plan(world, target, parameters))
-    return plans[0] if len(plans) == 1 else together(plans)
+    whole = plans[0] if len(plans) == 1 else together(plans)
+    world.driver.require(whole)
+    return whole

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from okitoki_chaos import scripts
 from okitoki_chaos.cluster import ChaosError, Cluster, Pod
+from okitoki_chaos.driver import NotPossible
 from okitoki_chaos.steps import Check, Plan, Step
 from okitoki_chaos.world import Target, World
 
@@ -54,37 +54,53 @@ def containers(pod: Pod, names: Sequence[str]) -> tuple[str, ...]:
 
 def processes(world: World, pod: Pod, names: Sequence[str], pattern: str) -> list[Process]:
     """Running processes of a pod's containers whose command line matches (a bash regex)."""
-    step = scripts.script(pod.node, "list", scripts.LIST, pattern, *containers(pod, names))
-    found = []
-    for line in world.driver.run(step).splitlines():
-        pid, start, first, command = line.split(" ", 3)
-        found.append(Process(int(pid), int(start), first == "1", command))
+    found = _matching(world.cluster, pod, *containers(pod, names), pattern=pattern)
     if not found:
         raise ChaosError(f"{pod.title} runs no process that matches {pattern!r}")
     return found
 
 
-def sandbox_pids(cluster: Cluster, pod: Pod) -> list[int]:
-    """The first processes, on the node, of the pod's sandboxes; 0 of one that has ended."""
-    listed = cluster.on_node(pod.node, "crictl", "pods", "-q", "--label", f"io.kubernetes.pod.uid={pod.uid}")
-    return [_pid(cluster, pod, "inspectp", sandbox) for sandbox in listed.split()]
+def _matching(cluster: Cluster, pod: Pod, *keys: str, pattern: str = ".") -> list[Process]:
+    """Running processes, on the pod's node, in control groups that one of the keys is part of."""
+    step = scripts.script(pod.node, "list", scripts.LIST, pattern, *keys)
+    found = {}
+    for line in cluster.on_node(pod.node, *step.arguments).splitlines():
+        pid, start, first, command = line.split(" ", 3)
+        found[int(pid)] = Process(int(pid), int(start), first == "1", command)
+    return list(found.values())
 
 
-def container_pid(cluster: Cluster, pod: Pod, identity: str) -> int:
-    """The first process, on the node, of a container; 0 when it has ended."""
-    return _pid(cluster, pod, "inspect", identity)
+def first_processes(cluster: Cluster, pod: Pod) -> list[Process]:
+    """Of a pod's sandbox all processes, of each of its containers the oldest: those live as long as what they are of.
+
+    Control groups of a pod carry its uid, with `-` or, where systemd makes them, with `_`.
+    """
+    rest = {one.pid: one for one in _matching(cluster, pod, pod.uid, pod.uid.replace("-", "_"))}
+    found = []
+    for identity in pod.containers:
+        members = _matching(cluster, pod, identity)
+        found += oldest(members)
+        for one in members:
+            rest.pop(one.pid, None)
+    return [*rest.values(), *found]
 
 
-def _pid(cluster: Cluster, pod: Pod, command: str, identity: str) -> int:
-    return int(json.loads(cluster.on_node(pod.node, "crictl", command, "-o", "json", identity))["info"]["pid"])
+def oldest(found: Sequence[Process]) -> list[Process]:
+    """The one that was there first; what was executed into a container later is younger. Pure."""
+    return sorted(found, key=lambda one: (one.start, one.pid))[:1]
+
+
+def container_process(cluster: Cluster, pod: Pod, identity: str) -> Process | None:
+    """The first process, on the node, of a container; None when it has ended."""
+    return next(iter(oldest(_matching(cluster, pod, identity))), None)
 
 
 def first_process(world: World, pod: Pod) -> int:
-    """The pid, on its node, of the pod's sandbox: its network namespace is the pod's."""
-    living = [pid for pid in sandbox_pids(world.cluster, pod) if pid > 1]
-    if not living:
-        raise ChaosError(f"{pod.title} has no sandbox on {pod.node}")
-    return living[0]
+    """The pid, on its node, of a process of the pod, whose network namespace is the pod's."""
+    for identity in pod.containers:
+        if (found := container_process(world.cluster, pod, identity)) is not None:
+            return found.pid
+    raise ChaosError(f"{pod.title} has no process on {pod.node}")
 
 
 def gone(node: str, marks: Sequence[str]) -> Check:
@@ -96,6 +112,13 @@ def gone(node: str, marks: Sequence[str]) -> Check:
 def kill(node: str, pids: Sequence[int], whose: str) -> Step:
     words = f"SIGKILL to {whose} (pid {', '.join(map(str, pids))}) on {node}"
     return scripts.script(node, "kill", scripts.KILL, *map(str, pids), words=words)
+
+
+def require_tool(world: World, node: str, tool: str) -> None:
+    """Raises NotPossible when a node has no such program, neither beside its shell nor in its own file system."""
+    look = f"command -v {tool} || nsenter -t 1 -m -- sh -c 'command -v {tool}' || echo none"
+    if world.cluster.on_node(node, "bash", "-c", look).strip() == "none":
+        raise NotPossible(f"not possible with the driver {world.driver.name}: {node} has no {tool}")
 
 
 def names_of(parameters: Parameters, key: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 
 from okitoki_chaos.cluster import ChaosError, Pod
-from okitoki_chaos.driver import NotPossible
+from okitoki_chaos.driver import Link, NotPossible
 from okitoki_chaos.faults.base import Fault, Parameters, first_process
 from okitoki_chaos.steps import Check, Plan, Step
 from okitoki_chaos.world import Target, World
@@ -42,6 +42,13 @@ def place(world: World, target: Target) -> Place:
     return Place(pod.node, first_process(world, pod))
 
 
+def link_of(world: World, target: Target) -> Link:
+    """The target's way to everybody else: a pod has one of its own, unless it is on its node's network."""
+    if target.nodes:
+        return world.driver.link(target.node)
+    return world.driver.link(target.pod.node) if target.pod.host_network else Link(DEVICE)
+
+
 def directions(parameters: Parameters) -> tuple[str, ...]:
     """`direction`: `in`, `out` or `both` (as the target sees it)."""
     wanted = str(parameters.get("direction", "both"))
@@ -51,10 +58,12 @@ def directions(parameters: Parameters) -> tuple[str, ...]:
 
 
 def rules_plan(world: World, target: Target, fault: str, rules: Sequence[tuple[str, str]]) -> Plan:
-    """A table with rules (hook, rule) for IP packets."""
+    """A table with rules (hook, rule) for IP packets; what the driver needs to undo them passes before any of them."""
     lines = []
     for hook in dict.fromkeys(hook for hook, _ in rules):
-        mine = " ".join(f"{rule};" for at, rule in rules if at == hook)
+        way = IN if hook in HOOKS[IN] else OUT
+        spared = [f"{one} accept" for one in world.driver.spared_ports.get(way, ())]
+        mine = " ".join(f"{rule};" for rule in [*spared, *(rule for at, rule in rules if at == hook)])
         lines.append(f" chain {hook} {{ type filter hook {hook} priority -450; policy accept; {mine} }}")
     return table_plan(world, target, fault, "inet", lines, [rule for _, rule in rules])
 
@@ -98,15 +107,23 @@ def plan_cut(world: World, target: Target, parameters: Parameters) -> Plan:
     ARP never see, and a node that is cut off but announces itself every second draws the others' packets to itself.
     """
     ways = directions(parameters)
-    device = str(parameters.get("device", DEVICE))
-    hooks = {IN: "ingress", OUT: "egress"}
-    chains = [
-        f' chain {way} {{ type filter hook {hooks[way]} device "{device}" priority -500; counter drop; }}'
-        for way in ways
-    ]
-    return table_plan(
-        world, target, "network-cut", "netdev", chains, [f"{device} {hooks[way]} counter drop" for way in ways]
-    )
+    link = link_of(world, target)
+    device = str(parameters.get("device", link.device))
+    hooks = {IN: ("ingress", "iifname"), OUT: ("egress", "oifname")}
+    chains = []
+    if link.seconds:
+        # A set whose only element runs out: the kernel itself ends the cut, whatever became of everybody else.
+        element = f'"{device}" timeout {link.seconds}s'
+        chains.append(f" set cut {{ type ifname; flags timeout; elements = {{ {element} }}; }}")
+    for way in ways:
+        hook, name = hooks[way]
+        rules = [f"{one} accept;" for one in link.spared.get(way, ())]
+        rules.append(f"{name} @cut counter drop;" if link.seconds else "counter drop;")
+        chains.append(f' chain {way} {{ type filter hook {hook} device "{device}" priority -500; {" ".join(rules)} }}')
+    told = [f"{device} {hooks[way][0]} counter drop" for way in ways]
+    told += [f"but for {one}" for way in ways for one in link.spared.get(way, ())]
+    told += [f"for {link.seconds} s at most"] if link.seconds else []
+    return table_plan(world, target, "network-cut", "netdev", chains, told)
 
 
 def peers_of(world: World, target: Target, parameters: Parameters) -> list[str]:
@@ -181,14 +198,15 @@ def plan_loss(world: World, target: Target, parameters: Parameters) -> Plan:
 def _queue_plan(world: World, target: Target, fault: str, discipline: Sequence[str]) -> Plan:
     """A queueing discipline on the target's device."""
     where = place(world, target)
-    show = where.step("tc", "-s", "qdisc", "show", "dev", DEVICE)
+    device = link_of(world, target).device
+    show = where.step("tc", "-s", "qdisc", "show", "dev", device)
     kind = discipline[0]
     return Plan(
         fault,
         target.title,
-        inject=(where.step("tc", "qdisc", "replace", "dev", DEVICE, "root", *discipline),),
+        inject=(where.step("tc", "qdisc", "replace", "dev", device, "root", *discipline),),
         bit=(Check(f"packets went through {kind}", show, rf"qdisc {kind} [\s\S]*Sent [1-9][0-9]* bytes", 15),),
-        undo=(where.step("tc", "qdisc", "del", "dev", DEVICE, "root"),),
+        undo=(where.step("tc", "qdisc", "del", "dev", device, "root"),),
         healed=(Check(f"{kind} is gone", show, rf"^(?![\s\S]*qdisc {kind})"),),
         namespaces=_namespaces(world, target),
         nodes=target.nodes,

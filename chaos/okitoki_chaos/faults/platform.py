@@ -73,7 +73,7 @@ def plan_disk_full(world: World, target: Target, parameters: Parameters) -> Plan
     (server, *_) = processes(world, pod, names_of(parameters, "container"), str(parameters.get("process", ".")))
     path = str(parameters.get("path", "/var/lib/postgresql/data"))
     root = f"/proc/{server.pid}/root{path}"
-    device, other = world.cluster.on_node(pod.node, "stat", "-c", "%d", root, "/var").split()
+    device, other = world.cluster.on_node(pod.node, "stat", "-c", "%d", root, "/proc/1/root/var").split()
     if device == other:
         raise NotPossible(
             f"not possible with the driver {world.driver.name}: the volume of {pod.title} lies on the machine's own"
@@ -92,11 +92,8 @@ def plan_disk_full(world: World, target: Target, parameters: Parameters) -> Plan
 
 
 def plan_clock(world: World, target: Target, parameters: Parameters) -> Plan:
-    """A server's clock set forward or back."""
-    raise NotPossible(
-        f"not possible with the driver {world.driver.name}: containers have no clock of their own, and the machine's"
-        " is everybody's, the clients' too"
-    )
+    """A server's clock set forward or back: no driver has it (`Driver.cannot`)."""
+    raise NotPossible(f"not possible with the driver {world.driver.name}: it steps no clock")
 
 
 def plan_nothing(world: World, target: Target, parameters: Parameters) -> Plan:

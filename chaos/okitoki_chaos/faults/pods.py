@@ -41,8 +41,7 @@ class Killed:
 def first_pids(cluster: Cluster, pod: Pod) -> tuple[int, ...]:
     """The first processes, on the node, of the pod's sandbox and containers. With each of them its pid namespace goes,
     and so does every other process of the pod."""
-    found = base.sandbox_pids(cluster, pod) + [base.container_pid(cluster, pod, one) for one in pod.containers]
-    living = tuple(pid for pid in found if pid > 1)
+    living = tuple(one.pid for one in base.first_processes(cluster, pod))
     if not living:
         raise ChaosError(f"{pod.title} has no process on {pod.node}: there is nothing to kill")
     return living
@@ -150,15 +149,14 @@ def plan_container(world: World, target: Target, parameters: Parameters) -> Plan
     (identity, *more) = base.containers(pod, names)
     if more:
         raise ChaosError(f"{pod.title} has {len(more) + 1} containers: name the one to kill")
-    first = base.container_pid(world.cluster, pod, identity)
-    marks = [one.mark for one in base.processes(world, pod, names, ".") if one.pid == first]
-    if not marks:
+    first = base.container_process(world.cluster, pod, identity)
+    if first is None:
         raise ChaosError(f"{pod.title}: the first process of {names} ended before it could be killed")
     return Plan(
         "container-kill",
         target.title,
-        inject=(base.kill(pod.node, [first], f"the first process of {', '.join(names)} of {pod.title}"),),
-        bit=(base.gone(pod.node, marks),),
+        inject=(base.kill(pod.node, [first.pid], f"the first process of {', '.join(names)} of {pod.title}"),),
+        bit=(base.gone(pod.node, [first.mark]),),
         namespaces=(pod.namespace,),
         facts={"pod": pod.title, "node": pod.node},
     )
@@ -206,6 +204,7 @@ def plan_back_off(world: World, target: Target, parameters: Parameters) -> Plan:
     names = base.names_of(parameters, "container")
     base.containers(pod, names)
     name = names[0] if names else pod.container_names[0]
+    base.require_tool(world, pod.node, "crictl")
     seconds = int(parameters.get("seconds", 90))
     script = scripts.script(
         pod.node, "back-off", scripts.BACK_OFF, pod.uid, name, str(seconds),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from okitoki_chaos.agent import AgentCluster, AgentDriver
 from okitoki_chaos.cluster import ChaosError
 from okitoki_chaos.driver import KindDriver
 from okitoki_chaos.world import World
 
 Objects = list[dict[str, Any]]
 TENANT = {"kind": "Tenant", "metadata": {"name": "acme"}, "spec": {"database": {"instances": 3}}}
-REGION = {
+REGION: dict[str, Any] = {
     "kind": "VoiceRegion",
     "metadata": {"name": "kyiv"},
     "spec": {"media": {"portRange": {"from": 30000, "to": 30999}}},
@@ -58,6 +59,7 @@ class Platform:
         self.sync = {"leader": "postgres-0", "sync_standby": "postgres-1,postgres-2"}
         self.consent = True
         self.lease: dict[str, Any] | None = None
+        self.journal: dict[str, str] = {}
         self.pods = [
             *(pod("tenant-acme", f"postgres-{n}", "postgres", "postgres", f"node-{'aba'[n]}") for n in range(3)),
             *(pod("tenant-acme", f"app-{n}", "app", "app", f"node-{'ab'[n]}") for n in range(2)),
@@ -83,9 +85,40 @@ class Platform:
         given = self._overridden("kubectl " + " ".join(arguments))
         if given is not None:
             return given
+        if arguments[:3] == ("patch", "configmap", "okitoki-drill-journal"):
+            self._patch_journal(json.loads(arguments[-1]))
         if arguments[0] != "get":
             return ""
         return self._get(arguments[1], arguments)
+
+    def _patch_journal(self, patch: Any) -> None:
+        """A merge patch, or a JSON patch of `remove` and `add`, whole or not at all."""
+        data = dict(self.journal)
+        if isinstance(patch, dict):
+            data |= patch["data"]
+        else:
+            remove, add = patch
+            if data.pop(remove["path"].removeprefix("/data/"), None) is None:
+                raise ChaosError("the server rejected our request: Unable to remove nonexistent key")
+            data[add["path"].removeprefix("/data/")] = add["value"]
+        self.journal = {key: value for key, value in data.items() if value is not None}
+
+    def opt_in(self, *nodes: str, watchdog: str = "node-w") -> None:
+        """Agents of drills on these nodes, and the watchdog on another one."""
+        for node in nodes:
+            self.pods.append(pod("okitoki-drills", f"agent-{node}", "chaos-agent", "agent", node))
+        self.pods.append(pod("okitoki-drills", "watchdog", "drill-watchdog", "watchdog", watchdog))
+
+    def execute(self, words: Sequence[str], limit: float = 60.0, stdin: str = "") -> str:
+        """What a pod of the cluster runs: kubectl, and by `kubectl exec` into an agent what is to be done on its node."""
+        assert words[0] == "kubectl"
+        given = [one for one in words[1:] if not one.startswith("--request-timeout")]
+        if given[0] != "exec" or "agent" not in given[:6]:
+            return self.kubectl(*given)
+        namespace, name, command = given[2], given[3], given[given.index("--") + 1 :]
+        (agent,) = [item for item in self.pods if item["metadata"]["name"] == name]
+        assert agent["metadata"]["namespace"] == namespace
+        return self.on_node(agent["spec"]["nodeName"], *command)
 
     def _get(self, what: str, arguments: tuple[str, ...]) -> str:
         labels = {"platform.oki-toki.net/chaos": "allowed"} if self.consent else {}
@@ -104,6 +137,8 @@ class Platform:
                 for name, note in notes.items()
             ]
             return json.dumps({"items": made})
+        if what == "configmap" and arguments[2] == "okitoki-drill-journal":
+            return json.dumps({"data": self.journal} if self.journal else {})
         if what == "configmap":
             annotations = {"leader": self.leader} if arguments[2] == "postgres-leader" else self.sync
             return json.dumps({"metadata": {"annotations": annotations}})
@@ -132,10 +167,8 @@ class Platform:
             raise ChaosError(f"{node} is {self.states.get(node)}")
         if given is not None:
             return given
-        if command[:2] == ("crictl", "pods"):
-            return "sandbox\n"
-        if command[0] == "crictl":
-            return json.dumps({"info": {"pid": 4242}})
+        if "list" in command:
+            return "4242 5000 1 server\n"
         return ""
 
     def docker(self, *arguments: str) -> str:
@@ -164,3 +197,8 @@ class Platform:
 
 def world_of(platform: Platform, seed: int = 1) -> World:
     return World(KindDriver(platform), [TENANT, REGION], random.Random(seed))
+
+
+def agent_driver(platform: Platform, *, own_node: str = "", allow: Sequence[str] = ()) -> AgentDriver:
+    """The driver of clusters that are not kind, with this platform behind its `kubectl exec`."""
+    return AgentDriver(AgentCluster("", "okitoki-drills", platform.execute), own_node, allow)

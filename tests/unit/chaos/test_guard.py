@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from unit.chaos.fakes import Platform, world_of
 
 from okitoki_chaos import faults
-from okitoki_chaos.guard import ClusterLock, Refused, consenting, require
+from okitoki_chaos.guard import Refused, consenting, require
 
 
 def plan_for(platform: Platform, target: str = "node-of:primary") -> Any:
@@ -56,40 +54,3 @@ def test_a_standby_outside_the_quorum_and_a_drill_is_refused() -> None:
 def test_a_node_concerns_every_namespace_that_has_pods_on_it() -> None:
     plan = plan_for(Platform())
     assert plan.namespaces == ("okitoki-region-kyiv", "okitoki-system", "tenant-acme")
-
-
-def lease(holder: str, age: timedelta) -> dict[str, Any]:
-    renewed = (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    spec = {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 1800}
-    return {"metadata": {"resourceVersion": "7"}, "spec": spec}
-
-
-def test_a_second_drill_is_refused() -> None:
-    platform = Platform()
-    ClusterLock(platform, "one").take()
-    with pytest.raises(Refused, match=r"another drill runs \(one\)"):
-        ClusterLock(platform, "two").take()
-
-
-def test_a_drill_renews_its_own_lock_and_gives_it_back() -> None:
-    platform = Platform()
-    lock = ClusterLock(platform, "one")
-    lock.take()
-    lock.take()
-    lock.release()
-    assert "kubectl delete lease okitoki-drill -n okitoki-system --ignore-not-found" in platform.log
-
-
-def test_the_lock_of_a_drill_that_died_runs_out_and_goes_to_one_only() -> None:
-    platform = Platform()
-    platform.lease = lease("dead", timedelta(hours=1))
-    ClusterLock(platform, "two").take()
-    (patch,) = [line for line in platform.log if line.startswith("kubectl patch")]
-    assert json.loads(patch.split(" -p ")[1])["metadata"] == {"resourceVersion": "7"}
-
-
-def test_anothers_lock_is_not_given_back() -> None:
-    platform = Platform()
-    platform.lease = lease("other", timedelta())
-    ClusterLock(platform, "one").release()
-    assert not [line for line in platform.log if "delete" in line]

@@ -35,9 +35,9 @@ def pod_object(name: str, uid: str, *, ready: bool = True, deleting: bool = Fals
 
 
 class FakeCluster:
-    """A cluster of one node, whose containers' processes are `process`."""
+    """A cluster of one node; `process`: whether pods have any."""
 
-    def __init__(self, objects: list[dict[str, Any]], process: int = 4242, context: str = "kind-okitoki") -> None:
+    def __init__(self, objects: list[dict[str, Any]], process: bool = True, context: str = "kind-okitoki") -> None:
         self.context = context
         self.objects = objects
         self.process = process
@@ -61,10 +61,9 @@ class FakeCluster:
 
     def on_node(self, node: str, *command: str) -> str:
         assert node == "okitoki-worker"
-        if command[:2] == ("crictl", "pods"):
-            return "sandbox\n"
-        if command[0] == "crictl":
-            return json.dumps({"info": {"pid": self.process}})
+        if command[3] == "list":
+            listed = {"1": [(10, 1), (11, 2)], "c-1": [(11, 2), (12, 9)]}[command[5]]  # pod; container
+            return "".join(f"{pid} {start} 0 x\n" for pid, start in listed) if self.process else ""
         self.killed = list(command[4:])
         return "100.5\n100.7\n"
 
@@ -93,8 +92,8 @@ def test_a_pod_is_killed_then_deleted_and_the_timeline_says_so(tmp_path: Path) -
     killed = kill_server(
         KindDriver(cluster), pods(cluster, "tenant-acme", SELECTOR)[0], timeline, selector=SELECTOR, others_ready=1
     )
-    assert (killed.at, killed.gone_at, killed.pids) == (100.5, 100.7, (4242, 4242))
-    assert cluster.killed == ["4242", "4242"]
+    assert (killed.at, killed.gone_at, killed.pids) == (100.5, 100.7, (10, 11))
+    assert cluster.killed == ["10", "11"]  # neither what was executed into the container later, nor anything twice
     assert cluster.deleted == ["app-a"]
     lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == ["killing", "killed"]
@@ -112,7 +111,7 @@ def test_the_last_ready_one_is_not_killed(tmp_path: Path) -> None:
 
 
 def test_a_pod_without_a_process_is_no_target(tmp_path: Path) -> None:
-    cluster = FakeCluster([pod_object("app-a", "1"), pod_object("app-b", "2")], process=0)
+    cluster = FakeCluster([pod_object("app-a", "1"), pod_object("app-b", "2")], process=False)
     with pytest.raises(ChaosError, match="nothing to kill"):
         kill_server(
             KindDriver(cluster), pods(cluster, "tenant-acme", SELECTOR)[0], Timeline(tmp_path / "t"), selector=SELECTOR,
