@@ -1,4 +1,4 @@
-"""The journal of faults in the cluster itself: it outlives the drill's pod and node, and a watchdog elsewhere reads it."""
+"""The journal of faults in the cluster itself: it outlives the drill's pod and node; a watchdog elsewhere reads it."""
 
 from __future__ import annotations
 

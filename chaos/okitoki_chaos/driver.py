@@ -65,7 +65,7 @@ class Driver(Protocol):
 
 
 class KindDriver:
-    """The nodes are containers of a Docker daemon: `docker exec` is a root shell on a node, `docker pause` freezes it."""
+    """Nodes are containers of a Docker daemon: `docker exec` is a root shell on a node, `docker pause` freezes it."""
 
     name = "kind"
     cannot: Mapping[str, str] = {

@@ -110,7 +110,7 @@ class Platform:
         self.pods.append(pod("okitoki-drills", "watchdog", "drill-watchdog", "watchdog", watchdog))
 
     def execute(self, words: Sequence[str], limit: float = 60.0, stdin: str = "") -> str:
-        """What a pod of the cluster runs: kubectl, and by `kubectl exec` into an agent what is to be done on its node."""
+        """What a pod of the cluster runs: kubectl, and by `kubectl exec` into an agent what is done on its node."""
         assert words[0] == "kubectl"
         given = [one for one in words[1:] if not one.startswith("--request-timeout")]
         if given[0] != "exec" or "agent" not in given[:6]:

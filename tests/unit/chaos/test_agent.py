@@ -111,7 +111,7 @@ def test_a_node_that_is_a_container_is_never_rebooted(platform: Platform) -> Non
 def test_a_node_without_the_label_has_no_agent_and_that_is_said(platform: Platform) -> None:
     platform.pods = [one for one in platform.pods if one["metadata"]["name"] != "agent-node-a"]
     for fault, target in (("freeze", "primary"), ("network-cut", "node-of:primary")):
-        with pytest.raises(NotPossible, match="node-a has no agent: label the node .*chaos=allowed"):
+        with pytest.raises(NotPossible, match=r"node-a has no agent: label the node .*chaos=allowed"):
             planned(platform, fault, target, process="patroni")
     planned(platform, "pod-delete", "primary")  # needs no node
 
@@ -192,8 +192,8 @@ def serve(port):
 for port in (10250, 8443): threading.Thread(target=serve, args=(port,)).start()
 END
     $PYTHON $TMPDIR/serve.py & server=$!
-    reach() { ip netns exec far $PYTHON -c "import socket; socket.create_connection(('198.18.1.6', $1), 1)" 2>/dev/null \\
-        && echo "$2 yes" || echo "$2 no"; }
+    call() { ip netns exec far $PYTHON -c "import socket; socket.create_connection(('198.18.1.6', $1), 1)" 2>/dev/null; }
+    reach() { call $1 && echo "$2 yes" || echo "$2 no"; }
     until [ "$(reach 8443 x)" = "x yes" ]; do sleep 0.1; done
     nft -f - <<< "$RULES"
     ip -n far neigh flush dev there; ip neigh flush dev ens5
