@@ -160,6 +160,27 @@ def dropped_in(call: CallVerdict, span: tuple[float, float]) -> bool:
     return at is not None and span[0] <= at <= span[1]
 
 
+def interrupted_at(events: Sequence[Mapping[str, Any]]) -> float | None:
+    """When the experiment began that a session was killed in; None when each was concluded. Pure."""
+    begun: float | None = None
+    for event in events:
+        if event["event"] == "experiment":
+            begun = float(event["at"])
+        elif event["event"] == "concluded":
+            begun = None
+    return begun
+
+
+def before_interruption(
+    calls: Sequence[CallVerdict], events: Sequence[Mapping[str, Any]]
+) -> list[CallVerdict]:  # fmt: skip
+    """Without the calls that were dropped by a fault which is not judged: its experiment is run again. Pure."""
+    cut = interrupted_at(events)
+    if cut is None:
+        return list(calls)
+    return [call for call in calls if (at := dropped_at(call)) is None or at < cut]
+
+
 GOALS = {
     "writeGapSeconds": ("write-gap", "writes stood still for {found:.2f} s, the goal is {goal:g} s"),
     "failedWrites": ("failed-writes", "{found} writes failed after their retries, the goal is {goal:g}"),

@@ -24,6 +24,7 @@ from okitoki_chaos.timeline import Timeline
 from okitoki_chaos.whole import platform_faults
 from okitoki_chaos.world import World
 
+SETTINGS = "session.json"
 LOOK_SECONDS = 1.0
 SPEAK_SECONDS = 20.0
 # Longer than the platform's readiness probes and Patroni's loop (3 s) take to see a server's end.
@@ -50,10 +51,11 @@ class Settings:
     driver: str = "kind"
     namespace: str = ""
     allow: Sequence[str] = ()
+    begun: float = 0.0
 
     @classmethod
     def read(cls, folder: Path) -> Settings:
-        return cls(**json.loads((folder / "session.json").read_text(encoding="utf-8")))
+        return cls(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
 
 
 @dataclass

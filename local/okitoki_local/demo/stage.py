@@ -54,11 +54,14 @@ class Stage:
     """One run's surroundings; everything that it makes on the disk is in `folder`."""
 
     def __init__(
-        self, env: Environment, containers: Containers, images: Mapping[str, str], folder: Path, name: str, seed: int
-    ) -> None:
-        folder.mkdir(parents=True)
+        self, env: Environment, containers: Containers, images: Mapping[str, str], folder: Path, name: str, seed: int,
+        *, begun: float | None = None,
+    ) -> None:  # fmt: skip
+        """`begun` (epoch seconds): when it was begun, of a run whose folder is there already."""
+        if begun is None:
+            folder.mkdir(parents=True)
         self.name, self.folder, self.seed = name, folder, seed
-        self.begun = time.time()
+        self.begun = time.time() if begun is None else begun
         self.env, self.containers, self.images = env, containers, images
         self._since = datetime.fromtimestamp(self.begun - 60, UTC).isoformat(timespec="seconds")
 

@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Row = Sequence[str]
-
-
-def aligned(rows: Sequence[Row]) -> list[str]:
-    """Rows as lines; the first column to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  " + "   ".join(cells).rstrip())
-    return lines
+from okitoki_chaos.terminal import Row, aligned
 
 
 def render(found: Mapping[str, Any]) -> str:

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from okitoki_chaos import verdict
+from okitoki_chaos import progress, verdict
 from okitoki_chaos.guard import ALLOWED, CONSENT
-from okitoki_chaos.judge import SessionFacts, fault_of, judge
+from okitoki_chaos.judge import SessionFacts, before_interruption, fault_of, judge
 from okitoki_chaos.load import read_lines
 from okitoki_chaos.plan import Item
+from okitoki_chaos.session import SETTINGS, Settings
 from okitoki_load import ledger
 from okitoki_local.demo import layout, platform
-from okitoki_local.demo.containers import WORK
+from okitoki_local.demo.containers import WORK, Containers
 from okitoki_local.demo.layout import Addresses, TenantPlan
-from okitoki_local.demo.stage import Stage
+from okitoki_local.demo.stage import Stage, placed
 from okitoki_local.demo.traffic import Traffic
 from okitoki_local.drill.box import Box
 from okitoki_local.environment import Environment
-from okitoki_local.progress import say, step
+from okitoki_local.progress import step
 from okitoki_local.system import LocalClusterError
 from okitoki_phones.records import write_whole
-
-JUDGED = "judged.json"
 
 
 class Session(Stage):
     """Its folder has the raw histories: ledgers, calls, timeline, journal, results."""
+
+    @classmethod
+    def again(cls, env: Environment, containers: Containers, images: Mapping[str, str], folder: Path) -> Session | None:
+        """A session that was interrupted, by its folder; None when it had not come so far as to be described."""
+        if not (folder / SETTINGS).exists():
+            return None
+        known = Settings.read(folder)
+        return cls(env, containers, images, folder, known.run, known.seed, begun=known.begun)
+
+    def salvage(self, manifests: Path) -> bool:
+        """End the clients of an interrupted session and judge what it concluded; False when they are gone, or do not
+        end in order: then nobody knows what they saw."""
+        objects, addresses = placed(self.env, manifests, must_exist=True)
+        tenants = layout.tenants_of(objects)
+        traffic = Traffic(self.containers, self.folder, tenants)
+        if not all(self.containers.running(name) for name in traffic.names):
+            return False
+        with step(f"ending the traffic of {self.name}, which was interrupted"):
+            if traffic.end():
+                return False
+        self._judge(traffic, addresses, tenants, [])
+        return True
 
     def go(self, box: Box, items: Sequence[Item], *, manifests: Path, as_it_is: bool, hours: float | None) -> bool:
         """Run and judge the items; whether the platform was well at the end."""
@@ -59,8 +79,9 @@ class Session(Stage):
             "ledgers": ledgers,
             "events": "carrier/events.jsonl" if traffic else None,
             "cluster": self.env.name,
+            "begun": self.begun,
         }
-        write_whole(self.folder / "session.json", settings)
+        write_whole(self.folder / SETTINGS, settings)
         write_whole(self.folder / "items.json", [item.as_json() for item in items])
 
     def _drill(self, box: Box, hours: float | None) -> tuple[bool, list[str]]:
@@ -81,6 +102,7 @@ class Session(Stage):
         results = read_lines(self.folder / "results.jsonl")
         events = read_lines(self.folder / "timeline.jsonl")
         found, calls = self.read_back(traffic, addresses, tenants)
+        calls = before_interruption(calls, events)
         facts = verdict.Facts(
             run=self.name,
             begun=self.begun,
@@ -95,7 +117,7 @@ class Session(Stage):
         stalls = stalls_of(events, {tenant.name: traffic.ledger(tenant) for tenant in tenants})
         judged = judge(SessionFacts(facts, results, events, stalls))
         write_whole(self.folder / "calls.json", [call.as_json() for call in calls])
-        write_whole(self.folder / JUDGED, judged)
+        write_whole(self.folder / progress.JUDGED, judged)
 
 
 def stalls_of(events: Sequence[Mapping[str, Any]], ledgers: Mapping[str, Path]) -> list[dict[str, Any]]:
@@ -114,26 +136,6 @@ def consent(env: Environment, objects: Sequence[Mapping[str, Any]]) -> None:
         kind = "tenants" if obj["kind"] == "Tenant" else "voiceregions"
         env.kubectl("label", "--overwrite", f"{kind}.platform.oki-toki.net", obj["metadata"]["name"], label)
     env.kubectl("label", "--overwrite", "namespace", platform.SYSTEM_NAMESPACE, label)
-
-
-def load_judged(folder: Path) -> dict[str, Any] | None:
-    """A session's verdict; None when it was never concluded."""
-    path = folder / JUDGED
-    if not path.exists():
-        return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def set_aside(folder: Path) -> None:
-    """Keep what an interrupted session left, out of the way of its repetition."""
-    if not folder.exists():
-        return
-    number = 1
-    while (target := folder.with_name(f"{folder.name}.interrupted-{number}")).exists():
-        number += 1
-    folder.rename(target)
-    say(f"kept what an interrupted session left: {target.name}")
 
 
 def require_images(images: Mapping[str, str]) -> None:

@@ -192,7 +192,7 @@ def serve(port):
 for port in (10250, 8443): threading.Thread(target=serve, args=(port,)).start()
 END
     $PYTHON $TMPDIR/serve.py & server=$!
-    call() { ip netns exec far $PYTHON -c "import socket; socket.create_connection(('198.18.1.6', $1), 1)" 2>/dev/null; }
+    call() { ip netns exec far $PYTHON -c "from socket import *; create_connection(('198.18.1.6', $1), 1)"; }
     reach() { call $1 && echo "$2 yes" || echo "$2 no"; }
     until [ "$(reach 8443 x)" = "x yes" ]; do sleep 0.1; done
     nft -f - <<< "$RULES"
@@ -234,6 +234,12 @@ def test_every_experiment_is_planned_or_says_why_not(platform: Platform) -> None
     platform.answer("get services", '{"items": []}')
     platform.answer("get deployment", '{"spec": {"replicas": 2}}')
     platform.answer("stat -c %d", "66\n67\n")
+    for item in platform.pods:
+        (status,) = item["status"]["containerStatuses"]
+        others = ("agent", "guard", "haproxy", "kamailio", "keepalived", "postgres", "redis", "rtpengine-1")
+        item["status"]["containerStatuses"] = [
+            {**status, "name": name, "containerID": f"containerd://{name}"} for name in {status["name"], *others}
+        ]
     region = {**REGION, "spec": {**REGION["spec"], "carriers": [{"hosts": ["198.18.16.150"]}]}}
     world = World(agent_driver(platform), [TENANT, region])
     found: dict[str, str] = {}

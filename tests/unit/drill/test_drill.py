@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from okitoki_local.drill.box import Box
-from okitoki_local.drill.run import Drill, Options, lines
-from okitoki_local.drill.session import load_judged, set_aside, stalls_of
+from okitoki_local.drill.run import Drill, Options
+from okitoki_local.drill.session import Session, stalls_of
 from okitoki_local.environment import Environment
 from okitoki_local.system import LocalClusterError
 
@@ -52,27 +52,94 @@ def test_a_folder_without_a_plan_is_no_drills(env: Environment, tmp_path: Path) 
         drill_of(env, tmp_path, resume=tmp_path)._plan()
 
 
-def test_sessions_that_were_concluded_are_not_run_again(
+def judged(folder: Path, *names: str, seconds: float = 60) -> None:
+    folder.mkdir(exist_ok=True)
+    items = [{"name": name} for name in names]
+    (folder / "judged.json").write_text(json.dumps({"begun": 0, "ended": seconds, "items": items}))
+
+
+def test_only_what_no_session_has_concluded_is_run(
     env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drill = drill_of(env, tmp_path, plan="controls", seed=3)
     plan = drill._plan()
-    done = drill.folder / "session-001"
-    done.mkdir()
-    (done / "judged.json").write_text('{"begun": 0, "ended": 60}')
+    judged(drill.folder / "session-001", plan.items[0].name)
     cut = drill.folder / "session-002"
     cut.mkdir()
     (cut / "results.jsonl").write_text("{}\n")
     ran: list[int] = []
 
-    def session(plan_: Any, number: int, items: Any, **_: Any) -> bool:
-        ran.append(number)
+    def go(self: Session, box: Any, items: Any, **_: Any) -> bool:
+        ran.append(items[0].session)
         return True
 
-    monkeypatch.setattr(drill, "_session", session)
+    monkeypatch.setattr(Session, "go", go)
+    monkeypatch.setattr(drill._containers, "remove_all", lambda **_: [])
     drill._sessions(plan)
     assert ran == [2, 3]
     assert (drill.folder / "session-002.interrupted-1" / "results.jsonl").exists()
+
+
+def interrupted(drill: Drill) -> Path:
+    """A session's folder whose drill was killed after its first experiment."""
+    folder = drill.folder / "session-001"
+    folder.mkdir()
+    settings = {"run": f"{drill.folder.name}-s1", "seed": 4, "tenants": ["acme"], "regions": ["kyiv"], "begun": 5.0}
+    (folder / "session.json").write_text(json.dumps(settings))
+    return folder
+
+
+class Clients:
+    """What salvaging does to containers; `alive` and how they end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, drill: Drill, *, alive: bool, trouble: bool) -> None:
+        self.did: list[str] = []
+        monkeypatch.setattr(drill._box, "stop_drill", lambda: self.did.append("drill"))
+        monkeypatch.setattr(drill._box, "stop_watchdog", lambda: self.did.append("watchdog") or [])
+        monkeypatch.setattr(drill._containers, "running", lambda name: alive)
+        monkeypatch.setattr("okitoki_local.drill.session.placed", lambda *_, **__: ([], None))
+        ended = ["carrier had to be killed"] if trouble else []
+        monkeypatch.setattr("okitoki_local.drill.session.Traffic.end", lambda _: self.did.append("traffic") or ended)
+        monkeypatch.setattr(Session, "_judge", self.judge)
+
+    def judge(self, traffic: Any, addresses: Any, tenants: Any, troubles: Any) -> None:
+        self.did.append("judged")
+
+
+def test_what_a_killed_session_concluded_counts_when_its_clients_can_still_say_what_they_saw(
+    env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = drill_of(env, tmp_path, plan="controls", seed=3)
+    plan = first._plan()
+    interrupted(first)
+    again = drill_of(env, tmp_path, resume=first.folder)
+    clients = Clients(monkeypatch, again, alive=True, trouble=False)
+    again._salvage(plan)
+    assert clients.did == ["drill", "watchdog", "traffic", "judged"]  # faults are undone before the clients go
+
+
+@pytest.mark.parametrize(("alive", "trouble"), [(False, False), (True, True)])
+def test_without_its_clients_a_killed_session_is_run_again(
+    env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alive: bool, trouble: bool
+) -> None:
+    first = drill_of(env, tmp_path, plan="controls", seed=3)
+    plan = first._plan()
+    interrupted(first)
+    again = drill_of(env, tmp_path, resume=first.folder)
+    clients = Clients(monkeypatch, again, alive=alive, trouble=trouble)
+    again._salvage(plan)
+    assert "judged" not in clients.did
+
+
+def test_a_session_that_was_killed_before_it_was_described_is_run_again(
+    env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = drill_of(env, tmp_path, plan="controls", seed=3)
+    plan = first._plan()
+    (first.folder / "session-001").mkdir()
+    clients = Clients(monkeypatch, first, alive=True, trouble=False)
+    first._salvage(plan)
+    assert clients.did == ["drill", "watchdog"]
 
 
 def test_a_broken_platform_ends_the_drill(env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,21 +161,9 @@ def test_a_soak_ends_with_its_hours_whatever_is_left(
 ) -> None:
     drill = drill_of(env, tmp_path, plan="soak", seed=3, hours=1.0)
     plan = drill._plan()
-    done = drill.folder / "session-001"
-    done.mkdir()
-    (done / "judged.json").write_text('{"begun": 0, "ended": 3601}')
+    judged(drill.folder / "session-001", plan.items[0].name, seconds=3601)
     monkeypatch.setattr(drill, "_session", lambda *_, **__: pytest.fail("the hours are over"))
     drill._sessions(plan)
-
-
-def test_what_an_interrupted_session_left_is_kept_each_time(tmp_path: Path) -> None:
-    for _ in range(2):
-        (tmp_path / "session-001").mkdir()
-        set_aside(tmp_path / "session-001")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "session-001.interrupted-1", "session-001.interrupted-2",
-    ]  # fmt: skip
-    assert load_judged(tmp_path / "session-001") is None
 
 
 def test_stalls_of_drill_and_clients_stand_together(tmp_path: Path) -> None:
@@ -119,19 +174,3 @@ def test_stalls_of_drill_and_clients_stand_together(tmp_path: Path) -> None:
         {"who": "writer of acme", "at": 2.0, "seconds": 0.4},
         {"who": "drill", "at": 3.0, "seconds": 0.2},
     ]
-
-
-def test_the_terminal_shows_figures_goals_and_what_was_not_possible() -> None:
-    worst = {"writeGapSeconds": 2.5, "failedWrites": 0, "audioGapMs": None, "droppedCalls": 0, "failedCalls": 1,
-             "setUpSeconds": 0.4, "wholeAfterSeconds": 20}  # fmt: skip
-    found = {
-        "experiments": [
-            {"experiment": "primary-pod-kill", "runs": 9, "done": 8, "notPossible": 0, "worst": worst,
-             "goals": {"writeGapSeconds": 3.0}, "ownStallSeconds": 0.0},
-        ],
-        "notPossible": ["no clock"], "slow": [], "claim": "no acknowledged loss observed",
-        "verdict": "failed", "failures": ["x"],
-    }  # fmt: skip
-    text = "\n".join(lines(found))
-    for words in ("8 of 9", "2.50 s", "3.0 s", "not possible here: no clock", "VERDICT: FAILED", "  - x"):
-        assert words in text
