@@ -17,7 +17,7 @@ def bash(script: str, *arguments: str) -> str:
 
 @pytest.fixture
 def victim() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(["sleep", "61.25"])
+    process = subprocess.Popen(["sleep", "3661.25"])
     yield process
     process.kill()
     process.wait()
@@ -35,7 +35,7 @@ def start_of(pid: int) -> str:
 
 
 def test_a_process_is_stopped_and_goes_on(victim: subprocess.Popen[bytes]) -> None:
-    match = ("^sleep 61.25", control_group())
+    match = ("^sleep 3661.25", control_group())
     assert bash(STATES, *match) == "S"
     bash(SIGNAL, "STOP", *match)
     assert bash(STATES, *match) == "T"
