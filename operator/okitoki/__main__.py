@@ -17,10 +17,10 @@ from aiohttp import web
 from okitoki.controller import Controller
 from okitoki.kinds import all_kinds
 from okitoki.kube import names
+from okitoki.kube.authority import Authorities, load_authorities
 from okitoki.kube.client import Client, connection
 from okitoki.kube.events import Recorder
 from okitoki.kube.lease import Leadership
-from okitoki.kube.pki import load_authority
 from okitoki.kube.resources import CUSTOM_RESOURCE_DEFINITION, TENANT, VOICE_REGION, condition_is_true
 from okitoki.logs import set_up_logging
 from okitoki.main import watch
@@ -113,7 +113,7 @@ async def _work(
             index=Index(),
             images=settings.images,
             namespace=settings.namespace,
-            authority=await load_authority(client, settings.namespace, datetime.now(UTC)),
+            authorities=Authorities(await load_authorities(client, settings.namespace, datetime.now(UTC))),
             events=Recorder(client),
             series=series,
         )

@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import aiohttp
 
-from okitoki.kube import labels
+from okitoki.kube import labels, names
 from okitoki.kube.client import ApiError
 from okitoki.kube.lease import NotLeading
-from okitoki.kube.resources import NODE, TENANT, VOICE_REGION, Manifest, ResourceType
+from okitoki.kube.resources import NODE, SECRET, TENANT, VOICE_REGION, Manifest, ResourceType
 from okitoki.logs import log_context
 from okitoki.metrics import process as metrics
+from okitoki.reconcile.authority import AuthorityKeeper
 from okitoki.reconcile.kind import Context, Kind
 from okitoki.reconcile.loop import ApplyRefused, Reconciler, retry_after
 from okitoki.reconcile.queue import WorkQueue
@@ -52,6 +53,7 @@ class Controller:
         self._fingerprints: dict[tuple[str, str, str], str] = {}
         self.queue_watch: metrics.QueueWatch[Key] = metrics.QueueWatch(controller_name)
         self.queue: WorkQueue[Key] = WorkQueue(self.queue_watch)
+        self._keeper = AuthorityKeeper(ctx, self.add_all)
         for kind in self._kinds:
             metrics.MAX_CONCURRENT.labels(controller_name((kind, ""))).set(WORKERS)
         self.last_progress = time.monotonic()
@@ -67,6 +69,7 @@ class Controller:
         self.add_all()
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._keeper.run())
                 group.create_task(self._resync())
                 for _ in range(WORKERS):
                     group.create_task(self._work())
@@ -95,6 +98,8 @@ class Controller:
             self._resource_changed(event_type, body)
         elif body["kind"] == NODE.kind:
             self.add_all()
+        elif identity == (SECRET.kind, self._ctx.namespace, names.CA_SECRET):
+            self._keeper.wake()
         else:
             self._owned_changed(metadata.get("labels") or {})
 

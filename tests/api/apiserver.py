@@ -58,7 +58,7 @@ def api_server(folder: Path) -> Iterator[kopf.ConnectionInfo]:
             "--tls-cert-file", str(folder / "tls.crt"), "--tls-private-key-file", str(folder / "tls.key"),
             "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", str(api_port),
             "--token-auth-file", str(folder / "tokens.csv"),
-            "--authorization-mode", "RBAC",
+            "--authorization-mode", "RBAC", "--allow-privileged=true",
             "--endpoint-reconciler-type", "none", "--service-cluster-ip-range", "198.19.128.0/17",
             "--disable-admission-plugins", "ServiceAccount",
             "--service-account-issuer", "https://kubernetes.default.svc",

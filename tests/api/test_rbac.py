@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 from api.acme import delete, running
 from api.apiserver import binary
-from api.world import CountingClient, World, tenant
+from api.world import IMAGES, CountingClient, World, tenant
 
-from okitoki.kube import names
+from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
+from okitoki.kube.authority import Authorities, load_authorities
 from okitoki.kube.client import ApiError
 from okitoki.kube.events import Recorder
 from okitoki.kube.lease import Leadership
-from okitoki.kube.pki import load_authority
 from okitoki.kube.resources import CUSTOM_RESOURCE_DEFINITION, Manifest
+from okitoki.reconcile.authority import AuthorityKeeper
+from okitoki.reconcile.index import Index
+from okitoki.reconcile.kind import Context
 from okitoki_local import versions
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "okitoki"
@@ -103,7 +106,16 @@ async def test_lease_authority_events_and_crds(world: World, account: str) -> No
         assert await leadership.try_acquire()
         assert await leadership.try_renew()
         await leadership.release()
-        await load_authority(client, NAMESPACE, datetime.now(UTC))
+        known = Authorities(await load_authorities(client, NAMESPACE, datetime.now(UTC) - timedelta(days=1)))
+        annotations = {labels.RENEW_CERTIFICATE: datetime.now(UTC).isoformat()}
+        await world.admin.merge_patch(
+            kinds.SECRET, names.CA_SECRET, {"metadata": {"annotations": annotations}}, namespace=NAMESPACE
+        )
+        ctx = Context(client, Index(), IMAGES, NAMESPACE, known, Recorder(client))
+        count = len(client.writes)
+        await AuthorityKeeper(ctx, lambda: None).look()
+        assert len(client.writes) == count + 2, "the step and its event"
+        assert known.latest.next is not None
         made = await world.admin.create(tenant("acme"))
         before = len(client.writes)
         await Recorder(client).record(made, "Normal", "Test", "a test")

@@ -13,6 +13,7 @@ import kopf
 from okitoki.database.agent_api import AgentApi, AgentError
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
+from okitoki.kube.authority import Authorities, AuthoritySet
 from okitoki.kube.client import Client
 from okitoki.kube.events import Recorder
 from okitoki.kube.pki import Authority, new_authority
@@ -22,6 +23,7 @@ from okitoki.reconcile.kind import Context, Images
 from okitoki.reconcile.loop import Reconciler
 from okitoki.tenant.app_api import AppUnavailable
 from okitoki.tenant.kind import TenantKind
+from okitoki.voiceregion.kind import VoiceRegionKind
 
 IMAGES = Images(app="app:1", postgres="postgres:1", edge="edge:1")
 REGION = "kyiv"
@@ -134,7 +136,9 @@ class World:
         self.agent = FakeAgent()
         self.user = ""
         """Whom the operator acts as; empty: the administrator."""
-        self.authority = Authority(new_authority(datetime.now(UTC)))
+        self.authorities = Authorities(AuthoritySet(Authority(new_authority(datetime.now(UTC)))))
+        self.shown: dict[str, str] = {}
+        """Which certificate the pods of an address show; what is not named refuses connections."""
 
     async def set_up(self) -> None:
         """The region with its namespace and a node."""
@@ -174,7 +178,9 @@ class World:
                         # The controller of this finalizer (pvc-protection) does not run here.
                         patch = {"metadata": {"finalizers": None}}
                         await self.admin.merge_patch(kind, item["metadata"]["name"], patch, namespace=name)
-                    await self.admin.delete(kind, item["metadata"]["name"], name)
+                    # There is no kubelet that would end a pod.
+                    grace = 0 if kind is kinds.POD else None
+                    await self.admin.delete(kind, item["metadata"]["name"], name, grace_seconds=grace)
 
     async def finish_namespace(self, name: str) -> None:
         """What the namespace controller does in the end."""
@@ -189,18 +195,22 @@ class World:
             await wait_until(gone)
 
     @asynccontextmanager
-    async def operator(self) -> Any:
-        """A fresh operator process: (reconcile by name, its counting client)."""
+    async def operator(self, kind: str = "Tenant") -> Any:
+        """A fresh operator process: (reconcile of that kind by name, its counting client)."""
         async with CountingClient(self.connection, self.user) as client:
             index = Index()
             await index.load(client)
-            ctx = Context(client, index, IMAGES, "okitoki-system", self.authority, _Silent(client))
-            reconciler = Reconciler(TenantKind(app_api=lambda _: self.app, agent_api=self.agent), ctx)
+            ctx = Context(client, index, IMAGES, "okitoki-system", self.authorities, _Silent(client))
+            tenants = TenantKind(lambda _: self.app, agent_api=self.agent, handshake=self._handshake)
+            reconciler = Reconciler(tenants if kind == "Tenant" else VoiceRegionKind(), ctx)
             yield reconciler.reconcile, client
 
-    async def reconcile(self, name: str, times: int = 1) -> list[str]:
+    async def _handshake(self, address: str, port: int) -> str | None:
+        return self.shown.get(address)
+
+    async def reconcile(self, name: str, times: int = 1, kind: str = "Tenant") -> list[str]:
         """Reconcile with a fresh operator; the writes of the last pass."""
-        async with self.operator() as (reconcile, client):
+        async with self.operator(kind) as (reconcile, client):
             for _ in range(times):
                 client.writes.clear()
                 await reconcile(name)

@@ -154,7 +154,15 @@ class Proxy:
         slots = tuple(Slot(address, "ready") for address in SERVERS)
         acme = tenant(host=HOST, port=APP_PORT, serverName=SERVER_NAME)
         backend = TenantBackend(acme.tenant, HOST, SERVER_NAME, APP_PORT, slots)
-        made = render(haproxy.template(), files, ADDRESS, PORT, certificate.read_bytes() + key.read_bytes(), (backend,))
+        made = render(
+            haproxy.template(),
+            files,
+            ADDRESS,
+            PORT,
+            certificate.read_bytes() + key.read_bytes(),
+            certificate.read_bytes(),
+            (backend,),
+        )
         for path, content in {**made.companions, files.config: made.config}.items():
             path.write_bytes(content)
         with (folder / "haproxy.log").open("wb") as log:

@@ -38,6 +38,18 @@ class ResourceStatus(Strict):
     """State by aspect; `Ready` sums up."""
 
 
+class CertificateStatus(Strict):
+    """The server certificate, as servers and clients were seen to use it. Authorities are named by the first 16
+    hexadecimal digits of their certificate's SHA-256 fingerprint."""
+
+    authority: Annotated[str | None, Field(max_length=16)] = None
+    """Authority whose newest certificate every server shows; absent while they differ."""
+    trusted: Annotated[list[str] | None, Field(max_length=8)] = None
+    """Authorities that every client inside trusts."""
+    expires: Annotated[str | None, Field(json_schema_extra={"format": "date-time"})] = None
+    """When the newest certificate ends; a new one is made when two thirds of its life are over."""
+
+
 class SwitchoverStatus(Strict):
     """What became of the last planned change of the primary that was asked for."""
 
@@ -82,6 +94,8 @@ class TenantStatus(ResourceStatus):
     """The PostgreSQL cluster."""
     app: AppStatus | None = None
     """The call-centre app."""
+    certificate: CertificateStatus | None = None
+    """The certificate of the app."""
     numbers: int | None = None
     """Telephone numbers that the tenant has now."""
 
@@ -118,3 +132,5 @@ class VoiceRegionStatus(ResourceStatus):
     """Tenants that the region serves."""
     trunks: list[TrunkStatus] | None = None
     """Hosts of the carriers; nothing while no node has the SIP address."""
+    certificate: CertificateStatus | None = None
+    """The certificate of the region's HTTPS address."""

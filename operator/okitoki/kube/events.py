@@ -30,7 +30,8 @@ class Recorder:
         self._client = client
 
     async def record(self, resource: Mapping[str, Any], kind: EventType, reason: str, message: str) -> None:
-        """One event about a Tenant or VoiceRegion (its raw object); `reason` is CamelCase, `message` says the mend."""
+        """One event about a Tenant, a VoiceRegion or the authorities' Secret (its raw object); `reason` is CamelCase,
+        `message` says the mend."""
         event = event_manifest(resource, kind, reason, message, datetime.now(UTC), secrets.token_hex(4))
         try:
             await self._client.create(event)
@@ -48,15 +49,20 @@ def event_manifest(
 ) -> dict[str, Any]:
     """The Event object; `suffix` makes its name unique."""
     metadata = resource["metadata"]
+    namespace = metadata.get("namespace")
     time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{metadata['name']}.{suffix}", "namespace": EVENTS_NAMESPACE},
+        "metadata": {
+            "name": f"{metadata['name']}.{suffix}",
+            "namespace": namespace or EVENTS_NAMESPACE,
+        },
         "involvedObject": {
             "apiVersion": resource["apiVersion"],
             "kind": resource["kind"],
             "name": metadata["name"],
+            **({"namespace": namespace} if namespace else {}),
             "uid": metadata["uid"],
             "resourceVersion": metadata.get("resourceVersion", ""),
         },

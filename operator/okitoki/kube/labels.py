@@ -25,6 +25,9 @@ POD_SECURITY = "pod-security.kubernetes.io"
 APPLIED_HASH = f"{PLATFORM_GROUP}/applied-hash"
 SWITCHOVER = f"{PLATFORM_GROUP}/switchover"
 """Annotation of a Tenant by which a person asks for another primary; its value is the time of the request."""
+RENEW_CERTIFICATE = f"{PLATFORM_GROUP}/renew-certificate"
+"""Annotation of a Tenant, a VoiceRegion or the authority's Secret: its certificate is to be one that was issued at this
+time (RFC 3339) or later. It may stay: what is newer already is left alone."""
 EDGE_STATUS = f"{PLATFORM_GROUP}/edge-status"
 
 MANAGER = "okitoki-operator"

@@ -14,7 +14,7 @@ from typing import Literal
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 Owner = tuple[str, str]
-"""Kind and name of a Tenant or VoiceRegion."""
+"""Kind and name of a Tenant or VoiceRegion, or `Authority` and the name of its Secret."""
 Measures = Mapping[str, float | Mapping[str, float]]
 """Value by name of a metric; by value of the further label where the metric has one."""
 
@@ -24,12 +24,13 @@ class Family:
     """One metric of the platform; `further` is a label besides the object's name."""
 
     help: str
-    kind: Literal["Tenant", "VoiceRegion"]
+    kind: Literal["Tenant", "VoiceRegion", "Authority", ""]
+    """Whose it is; empty: anybody's, who is then told by two labels, `kind` and `name`."""
     further: str = ""
     counter: bool = False
 
 
-LABELS = {"Tenant": "tenant", "VoiceRegion": "region"}
+LABELS = {"Tenant": "tenant", "VoiceRegion": "region", "Authority": "authority"}
 
 FAMILIES: Mapping[str, Family] = {
     "okitoki_tenant_ready": Family("1 if the Tenant's condition Ready is True.", "Tenant"),
@@ -49,7 +50,6 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "okitoki_tenant_app_pods": Family("Pods of the app that are ready.", "Tenant"),
     "okitoki_tenant_app_pods_wanted": Family("Pods of the app that the spec asks for.", "Tenant"),
-    "okitoki_tenant_certificate_expiry_timestamp_seconds": Family("When the app's certificate ends.", "Tenant"),
     "okitoki_region_ready": Family("1 if the VoiceRegion's condition Ready is True.", "VoiceRegion"),
     "okitoki_region_stalled": Family("1 while the VoiceRegion's spec cannot be acted on.", "VoiceRegion"),
     "okitoki_region_edge_protected": Family("1 if the loss of either node would cost no call.", "VoiceRegion"),
@@ -66,7 +66,10 @@ FAMILIES: Mapping[str, Family] = {
         "host",
     ),
     "okitoki_region_dead_letters": Family("Call records that a tenant's app refused for good.", "VoiceRegion"),
-    "okitoki_region_certificate_expiry_timestamp_seconds": Family("When the edge's certificate ends.", "VoiceRegion"),
+    "okitoki_certificate_expiry_seconds": Family(
+        "When the certificate of an app, a region or the authority that issues them ends (epoch seconds).", ""
+    ),
+    "okitoki_authority_rotating": Family("1 while an authority is being replaced by its successor.", "Authority"),
 }
 
 
@@ -83,7 +86,7 @@ class Series:
         Raises:
             KeyError: for a name that is not a metric of the object's kind.
         """
-        if strange := [name for name in measures if FAMILIES[name].kind != owner[0]]:
+        if strange := [name for name in measures if FAMILIES[name].kind not in (owner[0], "")]:
             raise KeyError(f"{owner[0]} has no metric {strange[0]}")
         self._measures[owner] = measures
         self._counts.setdefault(
@@ -108,14 +111,15 @@ class Series:
         """All series. Called in a thread: works on copies that are made in one step each."""
         families = _empty()
         for known in (tuple(self._measures.items()), tuple(self._counts.items())):
-            for (_, name), measures in known:
+            for (kind, name), measures in known:
                 for metric, value in tuple(measures.items()):
                     family = families[metric]
+                    owner = (name,) if FAMILIES[metric].kind else (LABELS[kind], name)
                     if isinstance(value, Mapping):
                         for further, inner in value.items():
-                            family.add_metric((name, further), inner)
+                            family.add_metric((*owner, further), inner)
                     else:
-                        family.add_metric((name,), value)
+                        family.add_metric(owner, value)
         yield from families.values()
 
 
@@ -124,7 +128,8 @@ def _empty() -> dict[str, GaugeMetricFamily | CounterMetricFamily]:
 
 
 def _family(name: str, family: Family) -> GaugeMetricFamily | CounterMetricFamily:
-    labels = [LABELS[family.kind], *([family.further] if family.further else [])]
+    owner = [LABELS[family.kind]] if family.kind else ["kind", "name"]
+    labels = [*owner, *([family.further] if family.further else [])]
     if family.counter:
         return CounterMetricFamily(name.removesuffix("_total"), family.help, labels=labels)
     return GaugeMetricFamily(name, family.help, labels=labels)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from okitoki.kube.apply import Applied, Live
+from okitoki.kube.authority import Authorities
 from okitoki.kube.client import Client
 from okitoki.kube.events import Recorder
-from okitoki.kube.pki import Authority
 from okitoki.kube.resources import Manifest, ResourceType
 from okitoki.metrics.domain import Measures, Series
 from okitoki.reconcile.conditions import Condition
@@ -39,7 +39,8 @@ class Context:
     images: Images
     namespace: str
     """The operator's own namespace."""
-    authority: Authority
+    authorities: Authorities
+    """What signs, and what is trusted (`okitoki.reconcile.authority` keeps them)."""
     events: Recorder
     series: Series = field(default_factory=Series)
     """Metrics of the platform."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from okitoki.api.tenant import Tenant, storage_bytes
 from okitoki.kube import names
+from okitoki.reconcile.certificate import certificate_current
 from okitoki.reconcile.conditions import Condition, failing, good, progressing, resting, unknown
 from okitoki.reconcile.kind import Outcome
 from okitoki.reconcile.ownership import namespace_owned
@@ -19,8 +20,11 @@ def conditions(tenant: Tenant, observed: Observed, outcome: Outcome) -> list[Con
     owned = retention(tenant, observed) or namespace_owned(
         observed.namespace, names.tenant_namespace(tenant.metadata.name), "tenant"
     )
+    certificate = certificate_current(
+        observed.settings.authorities, observed.secrets.tls, observed.use, tenant.metadata.annotations, observed.now
+    )
     if tenant.spec.state == "Paused":
-        return paused(tenant, observed, outcome, owned)
+        return [*paused(tenant, observed, outcome, owned), certificate]
     return [
         owned,
         *([suspended()] if tenant.spec.state == "Suspended" else []),
@@ -29,6 +33,7 @@ def conditions(tenant: Tenant, observed: Observed, outcome: Outcome) -> list[Con
         numbers_provisioned(tenant, observed, outcome),
         routes_published(tenant, observed),
         *layers(tenant, observed),
+        certificate,
     ]
 
 

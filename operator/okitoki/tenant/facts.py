@@ -11,9 +11,11 @@ from okitoki.api.tenant import Number, Tenant
 from okitoki.database.rebuild import Losses
 from okitoki.database.state import DatabaseState
 from okitoki.kube import names
+from okitoki.kube.authority import AuthoritySet
 from okitoki.kube.ownership import NamespaceState
 from okitoki.kube.pki import KeyPair
 from okitoki.kube.resources import Manifest
+from okitoki.reconcile.certificate import InUse
 
 DATABASE_KEYS = ("superuser-password", "replication-password", "app-password", "rest-password")
 APP_KEYS = ("platform-token", "edge-token")
@@ -97,7 +99,7 @@ class Settings:
     operator_namespace: str
     app_image: str
     postgres_image: str
-    ca_certificate: str
+    authorities: AuthoritySet
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class Observed:
     """Members that the live StatefulSet asks for; None without one."""
     stop_announced: bool = False
     """The members know that all of them stop."""
+    use: InUse = field(default_factory=InUse)
+    """Which certificate the app shows, and what is trusted in the namespace."""
     retained: Retained | None = None
     """What a namespace of the tenant's name keeps of an earlier tenant; it is `foreign` until it is adopted."""
 

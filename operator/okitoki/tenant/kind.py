@@ -15,6 +15,7 @@ from okitoki.kube import resources as kinds
 from okitoki.kube.apply import Live
 from okitoki.kube.resources import Manifest, ResourceType
 from okitoki.metrics.domain import Measures
+from okitoki.reconcile.certificate import CERTIFICATE_CURRENT, certificate_status
 from okitoki.reconcile.conditions import Condition, summary
 from okitoki.reconcile.index import Index
 from okitoki.reconcile.kind import Action, Context, News, Outcome, Scope
@@ -27,6 +28,7 @@ from okitoki.tenant.facts import Observed, accepted_numbers, hosts
 from okitoki.tenant.finalize import finalize
 from okitoki.tenant.measures import REBUILT, last_primary, last_switchover, measures, news
 from okitoki.tenant.observe import observe
+from okitoki.tenant.shown import Handshake, ShownCertificates
 
 RECHECK_SECONDS = 5.0
 """While a tenant is not ready: some of what is awaited (Patroni's store, the app's answer) sends no watch event."""
@@ -49,10 +51,12 @@ class TenantKind:
         app_api: Callable[[str], AppApi] = HttpsAppApi,
         patroni_api: PatroniApi | None = None,
         agent_api: AgentApi | None = None,
+        handshake: Handshake | None = None,
     ) -> None:
-        """`app_api` makes the client of the apps from the CA's certificate."""
+        """`app_api` makes the client of the apps from the authorities to trust (PEM)."""
         self._make_app_api = app_api
-        self._app_api: AppApi | None = None
+        self._app_api: tuple[str, AppApi] | None = None
+        self._shown = ShownCertificates(handshake)
         self._patroni = patroni_api or PatroniApi()
         self._agents = agent_api or AgentApi()
 
@@ -75,11 +79,11 @@ class TenantKind:
 
     async def observe(self, ctx: Context, resource: Tenant, live: Live) -> Observed:
         """Reads only."""
-        return await observe(ctx, resource, live, self._app(ctx), self._patroni)
+        return await observe(ctx, resource, live, self._app(ctx), self._patroni, self._shown)
 
     async def prepare(self, ctx: Context, resource: Tenant, observed: Observed) -> Observed:
         """Generates what is missing of secrets and certificates."""
-        return secrets.fill(resource, observed, ctx.authority, ctx.now())
+        return secrets.fill(resource, observed, observed.settings.authorities.current, ctx.now())
 
     def build(self, resource: Tenant, observed: Observed) -> Sequence[Manifest]:
         """The wanted objects in order."""
@@ -150,8 +154,9 @@ class TenantKind:
 
     def status(self, resource: Tenant, observed: Observed, outcome: Outcome) -> Mapping[str, Any]:
         """The rest of the status (`okitoki.api.status.TenantStatus`)."""
+        certificate = certificate_status(observed.settings.authorities, observed.secrets.tls, observed.use)
         if observed.namespace == "foreign":
-            return {}
+            return {"certificate": certificate}
         database, wanted = observed.database, resource.spec.database.instances
         known = observed.profile is not None
         return {
@@ -165,6 +170,7 @@ class TenantKind:
                 "lastSwitchover": last_switchover(resource, observed, outcome),
             },
             "app": {"replicas": f"{observed.app.ready}/{resource.spec.app.replicas}"},
+            "certificate": certificate,
             "numbers": len(accepted_numbers(resource, observed)) if known else None,
         }
 
@@ -177,9 +183,10 @@ class TenantKind:
         return measures(resource, observed)
 
     def recheck_seconds(self, resource: Tenant, observed: Observed, outcome: Outcome) -> float | None:
-        """Soon while not ready."""
-        ready = summary(self.conditions(resource, observed, outcome)).status == "True"
-        return None if ready else RECHECK_SECONDS
+        """Soon while not ready, or while the app's pods take up another certificate, of which no event tells."""
+        found = self.conditions(resource, observed, outcome)
+        current = next(condition.status == "True" for condition in found if condition.type == CERTIFICATE_CURRENT)
+        return None if current and summary(found).status == "True" else RECHECK_SECONDS
 
     async def finalize(self, ctx: Context, raw: Manifest) -> str | None:
         """See `okitoki.tenant.finalize`."""
@@ -195,9 +202,10 @@ class TenantKind:
         return [key for key, item in index.tenants.items() if key != name and own & _numbers(item.get("spec") or {})]
 
     def _app(self, ctx: Context) -> AppApi:
-        if self._app_api is None:
-            self._app_api = self._make_app_api(ctx.authority.certificate)
-        return self._app_api
+        trusted = ctx.authorities.latest.bundle
+        if self._app_api is None or self._app_api[0] != trusted:
+            self._app_api = (trusted, self._make_app_api(trusted))
+        return self._app_api[1]
 
 
 def _numbers(spec: Mapping[str, Any]) -> set[str]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from okitoki.api.tenant import Tenant
 from okitoki.kube import labels
-from okitoki.kube.pki import expiry
 from okitoki.metrics.domain import Measures
+from okitoki.reconcile.certificate import certificate_measures
 from okitoki.reconcile.kind import News, Outcome
 from okitoki.tenant.decide import SWITCH_OVER
 from okitoki.tenant.facts import Observed
@@ -34,9 +34,7 @@ def measures(tenant: Tenant, observed: Observed) -> Measures:
         found["okitoki_tenant_database_synchronous_standbys"] = float(len(database.voters))
     if primary and primary.timeline:
         found["okitoki_tenant_database_timeline"] = float(primary.timeline)
-    if ends := expiry(observed.secrets.tls):
-        found["okitoki_tenant_certificate_expiry_timestamp_seconds"] = ends.timestamp()
-    return found
+    return found | certificate_measures(observed.settings.authorities, observed.secrets.tls)
 
 
 def last_primary(before: Mapping[str, Any], observed: Observed) -> str | None:

@@ -15,10 +15,12 @@ from okitoki.database.state import SYNC_CONFIG_MAP, database_state, pod_problem,
 from okitoki.database.stopping import CONFIG_MAP, stop_announced
 from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
+from okitoki.kube.authority import AuthoritySet
 from okitoki.kube.diff import parse_quantity
 from okitoki.kube.ownership import namespace_state
-from okitoki.kube.pki import KeyPair, decode
+from okitoki.kube.pki import KeyPair, certificate_ids, decode
 from okitoki.kube.resources import NAMESPACE, NODE, PERSISTENT_VOLUME_CLAIM, POD, STORAGE_CLASS, Manifest, ObjectKey
+from okitoki.reconcile.certificate import InUse
 from okitoki.reconcile.index import by_age
 from okitoki.reconcile.kind import Context
 from okitoki.tenant.app_api import AppApi, AppUnavailable
@@ -33,9 +35,12 @@ from okitoki.tenant.facts import (
     Volumes,
     claimed_numbers,
 )
+from okitoki.tenant.shown import ShownCertificates
 
 
-async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, patroni: PatroniApi) -> Observed:
+async def observe(
+    ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, patroni: PatroniApi, shown: ShownCertificates
+) -> Observed:
     """See the module; `live` holds the objects of the tenant's own namespace and its edge Secrets."""
     name = tenant.metadata.name
     namespace = names.tenant_namespace(name)
@@ -48,13 +53,15 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, pat
     pods = await ctx.client.list(POD, namespace, {labels.TENANT: name}) if state == "ours" else []
     database_pods = [pod for pod in pods if _component(pod) == names.POSTGRES]
     secrets = _secrets(live, namespace)
-    app = _app_state([pod for pod in pods if _component(pod) == names.APP], live, namespace)
+    app_pods = [pod for pod in pods if _component(pod) == names.APP]
+    app = _app_state(app_pods, live, namespace)
+    authorities = ctx.authorities.latest
     profile, error = await _profile(app_api, namespace, secrets, app)
     claims = await ctx.client.list(PERSISTENT_VOLUME_CLAIM, namespace) if state == "ours" else []
     volumes = await _volumes(ctx, live, namespace, claims)
     database = database_state(database_pods, live.get(ObjectKey("ConfigMap", namespace, SYNC_CONFIG_MAP)))
     return Observed(
-        settings=Settings(ctx.namespace, ctx.images.app, ctx.images.postgres, ctx.authority.certificate),
+        settings=Settings(ctx.namespace, ctx.images.app, ctx.images.postgres, authorities),
         namespace=state,
         regions=tuple([await _region(ctx, region) for region in tenant.spec.regions]),
         secrets=secrets,
@@ -71,6 +78,7 @@ async def observe(ctx: Context, tenant: Tenant, live: Live, app_api: AppApi, pat
         now=ctx.now(),
         database_replicas=_replicas(live.get(ObjectKey("StatefulSet", namespace, names.POSTGRES))),
         stop_announced=stop_announced(store),
+        use=await _use(authorities, live, namespace, app_pods, shown),
         retained=await _retained(ctx, live_namespace) if state == "foreign" else None,
     )
 
@@ -193,6 +201,18 @@ def dead_trunks(region: Manifest) -> tuple[str, ...]:
     if not all(trunk["state"] in ("Silent", "Refuses") for trunk in trunks):
         return ()
     return tuple(f"{trunk['host']} {trunk['state']} since {trunk.get('since', 'an unknown time')}" for trunk in trunks)
+
+
+async def _use(
+    authorities: AuthoritySet, live: Live, namespace: str, pods: list[Manifest], shown: ShownCertificates
+) -> InUse:
+    leaf = authorities.current.leaf(_secrets(live, namespace).tls)
+    bundle = live.get(ObjectKey("ConfigMap", namespace, names.CA_CONFIG_MAP)) or {}
+    trusted = (bundle.get("data") or {}).get("ca.crt")
+    return InUse(
+        shown=await shown.of(pods, leaf.id if leaf else ""),
+        trusted={} if trusted is None else {f"ConfigMap {names.CA_CONFIG_MAP}": certificate_ids(trusted)},
+    )
 
 
 def _replicas(stateful_set: Manifest | None) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from okitoki.api.tenant import Tenant
-from okitoki.kube import names
+from okitoki.kube import labels, names
 from okitoki.kube.pki import Authority
 from okitoki.tenant.facts import ADMIN_KEYS, APP_KEYS, DATABASE_KEYS, Observed, Values, hosts
 
@@ -34,8 +34,9 @@ def fill(tenant: Tenant, observed: Observed, authority: Authority, now: datetime
     """
     found = observed.secrets
     certificate_names = app_certificate_names(tenant, observed)
+    requested = tenant.metadata.annotations.get(labels.RENEW_CERTIFICATE, "")
     tls = found.tls
-    if tls is None or authority.unfit(tls, certificate_names, now):
+    if tls is None or authority.unfit(tls, certificate_names, now, requested):
         tls = authority.issue(certificate_names, now)
     filled = replace(
         found,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from okitoki.api.voiceregion import VoiceRegion
 from okitoki.kube import names
+from okitoki.reconcile.certificate import certificate_current, certificate_status
 from okitoki.reconcile.conditions import Condition, failing, good, progressing
 from okitoki.reconcile.kind import Outcome
 from okitoki.reconcile.ownership import namespace_owned
@@ -28,6 +30,13 @@ def conditions(region: VoiceRegion, observed: Observed, outcome: Outcome) -> lis
         edge_redundant(region, observed),
         trunk_reachable(trunks(observed.pods)),
         *rolling_out(observed, outcome),
+        certificate_current(
+            observed.authorities,
+            observed.secrets.tls,
+            observed.use,
+            region.metadata.annotations,
+            datetime.fromtimestamp(observed.now, UTC),
+        ),
     ]
 
 
@@ -140,8 +149,9 @@ def _pod_problem(pod: EdgePod) -> str:
 
 def status(region: VoiceRegion, observed: Observed) -> Mapping[str, Any]:
     """The rest of the status (`okitoki.api.status.VoiceRegionStatus`)."""
+    certificate = certificate_status(observed.authorities, observed.secrets.tls, observed.use)
     if observed.namespace == "foreign":
-        return {}
+        return {"certificate": certificate}
     ready = sum(1 for pod in observed.pods if pod.ready and not pod.terminating)
     return {
         "namespace": names.region_namespace(region.metadata.name),
@@ -150,4 +160,5 @@ def status(region: VoiceRegion, observed: Observed) -> Mapping[str, Any]:
         "nodes": {pod.name: pod.node for pod in observed.pods if pod.node},
         "tenants": observed.tenants,
         "trunks": trunk_status(trunks(observed.pods)) or None,
+        "certificate": certificate,
     }

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from okitoki.kube import names
+from okitoki.kube.authority import AuthoritySet
 from okitoki.kube.ownership import NamespaceState
 from okitoki.kube.pki import KeyPair
+from okitoki.reconcile.certificate import InUse
 
 REPLICAS = 2
 """Nodes of an edge: one carries, the other takes over."""
@@ -58,6 +61,10 @@ class EdgePod:
     dead_letters: int = 0
     trunks: tuple[Trunk, ...] = ()
     """Only the node with the SIP address knows them."""
+    certificate: str = ""
+    """Id of the one that HAProxy shows."""
+    authorities: frozenset[str] = frozenset()
+    """Ids of those that HAProxy trusts."""
 
     @property
     def ordinal(self) -> int:
@@ -111,7 +118,7 @@ class Observed:
     """Everything a reconcile of a region knows."""
 
     image: str
-    ca_certificate: str
+    authorities: AuthoritySet
     namespace: NamespaceState
     now: float
     """Epoch seconds."""
@@ -125,3 +132,15 @@ class Observed:
     """Every node that ever ran a pod of the edge: they are swept when the region goes."""
     others: tuple[RegionClaim, ...] = ()
     tenants: int = 0
+    trusted: frozenset[str] | None = None
+    """Authorities that the region's ConfigMap names; None without one."""
+
+    @property
+    def use(self) -> InUse:
+        """What the pods' agents say of HAProxy; a pod without a node yet reads what is there once it has one."""
+        placed = [pod for pod in self.pods if pod.node]
+        bundle = {} if self.trusted is None else {f"ConfigMap {names.CA_CONFIG_MAP}": self.trusted}
+        return InUse(
+            shown={pod.name: pod.certificate for pod in placed},
+            trusted=bundle | {pod.name: pod.authorities for pod in placed},
+        )

@@ -64,7 +64,7 @@ class VoiceRegionKind:
 
     async def prepare(self, ctx: Context, resource: VoiceRegion, observed: Observed) -> Observed:
         """Generates what is missing of secrets and certificates."""
-        return secrets.fill(resource, observed, ctx.authority, ctx.now())
+        return secrets.fill(resource, observed, observed.authorities.current, ctx.now())
 
     def build(self, resource: VoiceRegion, observed: Observed) -> Sequence[Manifest]:
         """The wanted objects in order."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from okitoki.kube.pki import expiry
 from okitoki.metrics.domain import Measures
+from okitoki.reconcile.certificate import certificate_measures
 from okitoki.reconcile.kind import News
 from okitoki.voiceregion.conditions import holders
 from okitoki.voiceregion.facts import REPLICAS, Observed
@@ -30,9 +30,7 @@ def measures(observed: Observed) -> Measures:
             trunk.host: float(not trunk.dead) for trunk in trunks(pods) if trunk.state != "Unproven"
         },
     }
-    if ends := expiry(observed.secrets.tls):
-        found["okitoki_region_certificate_expiry_timestamp_seconds"] = ends.timestamp()
-    return found
+    return found | certificate_measures(observed.authorities, observed.secrets.tls)
 
 
 def last_holders(before: Mapping[str, Any], observed: Observed) -> dict[str, str]:

@@ -10,7 +10,7 @@ from okitoki.api.voiceregion import VoiceRegion
 from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
 from okitoki.kube.ownership import namespace_state
-from okitoki.kube.pki import KeyPair, decode
+from okitoki.kube.pki import KeyPair, certificate_ids, decode
 from okitoki.kube.resources import NAMESPACE, NODE, POD, Manifest, ObjectKey, condition, condition_is_true
 from okitoki.reconcile.index import by_age
 from okitoki.reconcile.kind import Context
@@ -55,7 +55,7 @@ async def observe(ctx: Context, region: VoiceRegion, live: Live) -> Observed:
     regions = by_age(ctx.index.regions.values())
     return Observed(
         image=ctx.images.edge,
-        ca_certificate=ctx.authority.certificate,
+        authorities=ctx.authorities.latest,
         namespace=state,
         now=ctx.now().timestamp(),
         slot=choose_slot(name, taken, [item["metadata"]["name"] for item in regions]),
@@ -65,6 +65,7 @@ async def observe(ctx: Context, region: VoiceRegion, live: Live) -> Observed:
         nodes=tuple(node_facts(node, region.spec.node_selector) for node in await ctx.client.list(NODE)),
         used_nodes=tuple(sorted({*(used_nodes(own) if state == "ours" else ()), *(p.node for p in pods if p.node)})),
         others=claims(name, regions),
+        trusted=_trusted(live.get(ObjectKey("ConfigMap", namespace, names.CA_CONFIG_MAP))) if state == "ours" else None,
         tenants=sum(1 for tenant in ctx.index.tenants.values() if name in (tenant["spec"].get("regions") or [])),
     )
 
@@ -141,6 +142,8 @@ def edge_pod(pod: Manifest) -> EdgePod:
         unprotected_because=tuple(str(reason) for reason in report.get("unprotectedBecause") or []),
         dead_letters=int(report.get("deadLetters") or 0),
         trunks=_trunks(report.get("trunks")),
+        certificate=str(report.get("certificate") or ""),
+        authorities=frozenset(str(name) for name in report.get("authorities") or []),
     )
 
 
@@ -182,6 +185,10 @@ def _problem(pod: Manifest) -> str:
             message = waiting.get("message", "")
             return f"{container['name']}: {waiting['reason']}{f', {message}' if message else ''}"[:300]
     return ""
+
+
+def _trusted(config_map: Manifest | None) -> frozenset[str] | None:
+    return certificate_ids((config_map.get("data") or {}).get("ca.crt", "")) if config_map else None
 
 
 def _values(live: Live, namespace: str, name: str) -> Values:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from okitoki.api.voiceregion import VoiceRegion
+from okitoki.kube import labels
 from okitoki.kube.pki import Authority
 from okitoki.voiceregion.facts import EDGE_KEYS, Observed
 
@@ -15,8 +16,9 @@ def fill(region: VoiceRegion, observed: Observed, authority: Authority, now: dat
     """`observed` with what is missing generated; what exists is never changed."""
     found = observed.secrets
     wanted = certificate_names(region)
+    requested = region.metadata.annotations.get(labels.RENEW_CERTIFICATE, "")
     tls = found.tls
-    if tls is None or authority.unfit(tls, wanted, now):
+    if tls is None or authority.unfit(tls, wanted, now, requested):
         tls = authority.issue(wanted, now)
     # Letters and digits only: the values go into configuration files of several syntaxes.
     edge = {**{key: secrets.token_hex(32) for key in EDGE_KEYS if key not in found.edge}, **found.edge}

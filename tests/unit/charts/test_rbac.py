@@ -113,7 +113,7 @@ def test_only_the_own_definitions_are_read(operator: list[Manifest]) -> None:
     ]
 
 
-def test_the_lease_is_the_own_one_in_the_own_namespace(operator: list[Manifest]) -> None:
+def test_in_its_own_namespace_it_has_its_lease_and_tells_of_the_authorities(operator: list[Manifest]) -> None:
     role = one(operator, "Role")
     assert role["metadata"]["namespace"] == "somewhere"
     assert role["rules"] == [
@@ -124,6 +124,7 @@ def test_the_lease_is_the_own_one_in_the_own_namespace(operator: list[Manifest])
             "resourceNames": [LEASE_NAME],
             "verbs": ["get", "update"],
         },
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     ]
 
 

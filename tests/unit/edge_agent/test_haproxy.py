@@ -99,7 +99,7 @@ def made(files: Files, tmp_path: Path) -> Haproxy:
 
 
 async def test_the_file_is_there_before_haproxy_runs(made: Haproxy, files: Files) -> None:
-    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM")
+    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM", b"CA")
     await made.converge()
     assert made.error == "not running yet"
     assert "server s1 10.0.0.1:8443" in files.config.read_text()
@@ -107,10 +107,10 @@ async def test_the_file_is_there_before_haproxy_runs(made: Haproxy, files: Files
 
 
 async def test_pods_change_without_a_reload(made: Haproxy, running: StandIn) -> None:
-    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM")
+    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM", b"CA")
     await made.converge()
     assert made.reloads == 1
-    made.want(TENANTS, {"acme": [Backend("10.0.0.1", terminating=True), Backend("10.0.0.2")]}, b"PEM")
+    made.want(TENANTS, {"acme": [Backend("10.0.0.1", terminating=True), Backend("10.0.0.2")]}, b"PEM", b"CA")
     await made.converge()
     assert made.error is None
     assert made.reloads == 1
@@ -119,7 +119,7 @@ async def test_pods_change_without_a_reload(made: Haproxy, running: StandIn) -> 
 
 
 async def test_nothing_is_done_twice(made: Haproxy, running: StandIn) -> None:
-    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM")
+    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM", b"CA")
     await made.converge()
     running.commands.clear()
     await made.converge()
@@ -128,7 +128,7 @@ async def test_nothing_is_done_twice(made: Haproxy, running: StandIn) -> None:
 
 
 async def test_a_haproxy_that_restarted_with_an_old_state_is_mended(made: Haproxy, running: StandIn) -> None:
-    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM")
+    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM", b"CA")
     await made.converge()
     running.servers["s1"] = Slot("10.9.9.9", "ready")
     await made.converge()
@@ -138,13 +138,13 @@ async def test_a_haproxy_that_restarted_with_an_old_state_is_mended(made: Haprox
 async def test_a_new_agent_moves_no_pod_and_reloads_nothing(
     made: Haproxy, running: StandIn, files: Files, tmp_path: Path
 ) -> None:
-    made.want(TENANTS, {"acme": [Backend("10.0.0.1"), Backend("10.0.0.2")]}, b"PEM")
+    made.want(TENANTS, {"acme": [Backend("10.0.0.1"), Backend("10.0.0.2")]}, b"PEM", b"CA")
     await made.converge()
-    made.want(TENANTS, {"acme": [Backend("10.0.0.2")]}, b"PEM")
+    made.want(TENANTS, {"acme": [Backend("10.0.0.2")]}, b"PEM", b"CA")
     await made.converge()
     running.commands.clear()
     again = Haproxy(files, "198.18.16.203", 443, checker(tmp_path, "exit 0"))
-    again.want(TENANTS, {"acme": [Backend("10.0.0.2")]}, b"PEM")
+    again.want(TENANTS, {"acme": [Backend("10.0.0.2")]}, b"PEM", b"CA")
     await again.converge()
     assert (again.reloads, running.commands, again.error) == (0, [], None)
 
@@ -152,12 +152,12 @@ async def test_a_new_agent_moves_no_pod_and_reloads_nothing(
 async def test_a_refused_configuration_changes_nothing_and_is_not_tried_again(
     made: Haproxy, running: StandIn, files: Files, tmp_path: Path
 ) -> None:
-    made.want(TENANTS, {}, b"PEM")
+    made.want(TENANTS, {}, b"PEM", b"CA")
     await made.converge()
     before = files.config.read_bytes()
     count = tmp_path / "count"
     checker(tmp_path, f"echo x >> {count}; echo 'line 7: bad' >&2; exit 1")
-    made.want(TENANTS, {}, b"OTHER")
+    made.want(TENANTS, {}, b"OTHER", b"CA")
     await made.converge()
     await made.converge()
     assert made.error is not None
@@ -165,14 +165,14 @@ async def test_a_refused_configuration_changes_nothing_and_is_not_tried_again(
     assert files.config.read_bytes() == before
     assert count.read_text() == "x\n"
     checker(tmp_path, "exit 0")
-    made.want(TENANTS, {}, b"GOOD")
+    made.want(TENANTS, {}, b"GOOD", b"CA")
     await made.converge()
     assert made.error is None
 
 
 async def test_a_failed_reload_is_an_error_and_is_tried_again(made: Haproxy, running: StandIn) -> None:
     running.reload_answer = "Success=0\nno memory"
-    made.want(TENANTS, {}, b"PEM")
+    made.want(TENANTS, {}, b"PEM", b"CA")
     await made.converge()
     assert made.error is not None
     assert "no memory" in made.error
@@ -182,12 +182,45 @@ async def test_a_failed_reload_is_an_error_and_is_tried_again(made: Haproxy, run
 
 
 async def test_a_reload_carries_checks_over_and_sweeps_old_files(made: Haproxy, running: StandIn, files: Files) -> None:
-    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM")
+    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM", b"CA")
     await made.converge()
-    made.want({**TENANTS, "beta": tenant(tenant="beta", host="beta.test")}, {"acme": [Backend("10.0.0.1")]}, b"NEW")
+    made.want(
+        {**TENANTS, "beta": tenant(tenant="beta", host="beta.test")}, {"acme": [Backend("10.0.0.1")]}, b"NEW", b"CA"
+    )
     await made.converge()
     assert made.reloads == 2
     assert running.carried is not None
     assert [line.split()[3] for line in running.carried.splitlines()[2:]] == ["s1", "b1"]
     assert not files.server_state.exists()
-    assert len(list(files.folder.glob("*.pem"))) == len(list(files.folder.glob("*.map"))) == 1
+    for kind in ("tls-*.pem", "ca-*.pem", "hosts-*.map"):
+        assert len(list(files.folder.glob(kind))) == 1
+
+
+async def test_what_it_shows_and_trusts_is_told_once_it_runs(made: Haproxy, running: StandIn) -> None:
+    """A reload that fails leaves the word of before: a rotation of the authorities waits for it."""
+    form = b"-----BEGIN CERTIFICATE-----\n%s\n-----END CERTIFICATE-----\n"
+    first, second = form % b"AAAA", form % b"BBBB"
+    made.want(TENANTS, {}, first + b"KEY", first)
+    await made.converge()
+    shown = made.certificate
+    assert made.authorities == [shown]
+    running.reload_answer = "Success=0\n"
+    made.want(TENANTS, {}, second + b"KEY", first + second)
+    await made.converge()
+    assert (made.certificate, made.authorities) == (shown, [shown])
+    running.reload_answer = "Success=1\n"
+    await made.converge()
+    assert made.certificate != shown
+    assert set(made.authorities) == {shown, made.certificate}
+
+
+async def test_another_authority_is_a_reload_with_a_file_of_its_own(
+    made: Haproxy, running: StandIn, files: Files
+) -> None:
+    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM", b"CA")
+    await made.converge()
+    made.want(TENANTS, {"acme": [Backend("10.0.0.1")]}, b"PEM", b"CA and the next")
+    await made.converge()
+    assert made.reloads == 2
+    assert files.authorities(b"CA and the next").read_bytes() == b"CA and the next"
+    assert str(files.authorities(b"CA and the next")) in files.config.read_text()

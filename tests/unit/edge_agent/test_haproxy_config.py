@@ -28,9 +28,9 @@ def ready(*addresses: str) -> list[Backend]:
     return [Backend(address) for address in addresses]
 
 
-def rendered(*slots: Slot, pem: bytes = b"PEM", host: str = "acme.kyiv.okitoki.test") -> Rendered:
+def rendered(*slots: Slot, pem: bytes = b"PEM", ca: bytes = b"CA", host: str = "acme.kyiv.okitoki.test") -> Rendered:
     tenants = (TenantBackend("acme", host, "app.tenant-acme.svc", 8443, slots),)
-    return render(haproxy.template(), FILES, "198.18.16.203", 443, pem, tenants)
+    return render(haproxy.template(), FILES, "198.18.16.203", 443, pem, ca, tenants)
 
 
 def test_pods_keep_their_slots_when_others_come_and_go() -> None:
@@ -74,7 +74,7 @@ def test_the_text_says_what_matters() -> None:
     assert "server s2 10.0.0.2:8443 check\n" in text
     assert "server s3 127.0.0.1:8443 check disabled\n" in text
     assert "server b1 10.0.0.1:8443 backup\n" in text
-    assert "verify required ca-file /etc/okitoki/ca/ca.crt" in text
+    assert f"verify required ca-file {FILES.authorities(b'CA')}" in text
     assert "verifyhost app.tenant-acme.svc" in text
     assert "timeout server 10s" in text
     assert "set-timeout server 2500 if repeatable" in text
@@ -163,7 +163,7 @@ def test_a_tenant_that_is_not_served_is_refused_in_words_and_keeps_no_server(
 ) -> None:
     before = tenant_backends({"acme": tenant()}, {"acme": ready("10.0.0.1")}, ())
     refused = tenant_backends({"acme": tenant(state=state)}, {"acme": ready("10.0.0.1")}, before)
-    made = render(haproxy.template(), FILES, "198.18.16.203", 443, b"PEM", refused)
+    made = render(haproxy.template(), FILES, "198.18.16.203", 443, b"PEM", b"CA", refused)
     section = made.config.decode().split("backend tenant_acme\n")[1]
     assert f"http-request return status {status} content-type application/json" in section
     assert f'"code":"{code}"' in section
@@ -178,5 +178,5 @@ def test_a_tenant_that_is_not_served_is_refused_in_words_and_keeps_no_server(
 def test_to_stop_serving_a_tenant_is_a_change_of_structure() -> None:
     served = rendered(Slot())
     refused = tenant_backends({"acme": tenant(state="Paused")}, {}, ())
-    made = render(haproxy.template(), FILES, "198.18.16.203", 443, b"PEM", refused)
+    made = render(haproxy.template(), FILES, "198.18.16.203", 443, b"PEM", b"CA", refused)
     assert made.structure != served.structure

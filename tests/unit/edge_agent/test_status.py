@@ -95,7 +95,9 @@ def test_protection_needs_the_peer_and_both_redis() -> None:
 def test_the_annotation_does_not_change_with_the_number_of_calls() -> None:
     def made(calls: int) -> dict[str, Any]:
         because = [f"media-1: {calls} calls, 0 of them known to the standby"]
-        return status.annotation(node(("sip",)), {"sip": 5}, "198.18.1.2", True, because, {"acme": '"1"'}, 0)
+        return status.annotation(
+            node(("sip",)), {"sip": 5}, "198.18.1.2", True, because, {"acme": '"1"'}, 0, "c0", ["a0"]
+        )
 
     assert made(30) == made(31)
     assert made(1)["unprotectedBecause"] == ["media-1: the standby lacks calls"]

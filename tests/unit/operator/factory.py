@@ -8,12 +8,14 @@ from typing import Any
 
 from okitoki.api.tenant import Tenant
 from okitoki.database.state import DatabaseState, Member
+from okitoki.kube.authority import Authorities, AuthoritySet
 from okitoki.kube.pki import Authority, new_authority
 from okitoki.tenant.facts import AppState, Observed, RegionFacts, Secrets, Settings, Volumes
 from okitoki.tenant.secrets import fill
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 AUTHORITY = Authority(new_authority(NOW))
+AUTHORITIES = Authorities(AuthoritySet(AUTHORITY))
 KYIV = RegionFacts("kyiv", "kyiv.okitoki.test", "okitoki-region-kyiv", True, ("198.18.1.2/32", "198.18.1.3/32"))
 
 
@@ -49,7 +51,7 @@ def what_is_observed(tenant: Tenant | None = None, **changes: Any) -> Observed:
     tenant = tenant or a_tenant()
     numbers = [{"number": n.number, "queue": n.queue} for n in tenant.spec.numbers]
     observed = Observed(
-        settings=Settings("okitoki-system", "app:1", "postgres:1", AUTHORITY.certificate),
+        settings=Settings("okitoki-system", "app:1", "postgres:1", AUTHORITIES.latest),
         namespace="ours",
         regions=(KYIV,),
         secrets=Secrets(),

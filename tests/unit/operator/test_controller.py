@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from unit.operator.factory import AUTHORITY
+from unit.operator.factory import AUTHORITIES
 
 from okitoki.controller import Controller
 from okitoki.kube import labels
@@ -39,7 +39,7 @@ def store() -> Store:
 @pytest.fixture
 def controller(store: Store) -> Controller:
     client = cast(Client, store)
-    ctx = Context(client, Index(), Images("a", "p", "e"), "okitoki-system", AUTHORITY, Recorder(client))
+    ctx = Context(client, Index(), Images("a", "p", "e"), "okitoki-system", AUTHORITIES, Recorder(client))
     return Controller(ctx, [TenantKind()])
 
 

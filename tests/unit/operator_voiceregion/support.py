@@ -1,13 +1,19 @@
 """A region and what is observed of it, healthy unless a test says otherwise."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from okitoki.api.voiceregion import VoiceRegion
-from okitoki.kube.pki import KeyPair
+from okitoki.kube.authority import AuthoritySet
+from okitoki.kube.pki import Authority, certificate_ids, new_authority
 from okitoki.voiceregion.facts import ADDRESSES, EdgePod, NodeFacts, Observed, Secrets, Workload
 
 NOW = 1_800_000_000.0
+AUTHORITY = Authority(new_authority(datetime.fromtimestamp(NOW, UTC)))
+AUTHORITIES = AuthoritySet(AUTHORITY)
+PAIR = AUTHORITY.issue(["*.kyiv.okitoki.test"], datetime.fromtimestamp(NOW, UTC))
+CERTIFICATE = certificate_ids(PAIR.certificate)
 UID = "0f3c2a51-5a0e-4c39-9a55-aaaaaaaaaaaa"
 SPEC: dict[str, Any] = {
     "domain": "kyiv.okitoki.test",
@@ -33,6 +39,8 @@ def pod(ordinal: int, **changes: Any) -> EdgePod:
         ready=True,
         peer_answers=True,
         protected=True,
+        certificate=next(iter(CERTIFICATE)),
+        authorities=AUTHORITIES.ids,
     )
     return replace(made, **changes)
 
@@ -52,11 +60,11 @@ def observed(**changes: Any) -> Observed:
     """Everything in order."""
     made = Observed(
         image="okitoki/edge:1",
-        ca_certificate="CA",
+        authorities=AUTHORITIES,
         namespace="ours",
         now=NOW,
         slot=0,
-        secrets=Secrets({"redis-password": "r" * 64, "nonce-secret": "n" * 64}, KeyPair("CERT", "KEY")),
+        secrets=Secrets({"redis-password": "r" * 64, "nonce-secret": "n" * 64}, PAIR),
         pods=pair(),
         workload=Workload(True, "new"),
         nodes=(node(0), node(1)),

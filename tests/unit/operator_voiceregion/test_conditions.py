@@ -1,14 +1,18 @@
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from unit.operator_voiceregion.support import NOW, node, observed, pair, pod, region
+from unit.operator_voiceregion.support import AUTHORITY, NOW, SPEC, UID, node, observed, pair, pod, region
 
 from okitoki.api import crds
+from okitoki.api.voiceregion import VoiceRegion
+from okitoki.kube.authority import AuthoritySet
+from okitoki.kube.pki import Authority, new_authority
 from okitoki.reconcile.conditions import Condition, summary
 from okitoki.reconcile.kind import Outcome
 from okitoki.voiceregion.conditions import addresses_held, conditions, edge_redundant, holders, settles_in, status
-from okitoki.voiceregion.facts import ADDRESSES, RegionClaim, Workload
+from okitoki.voiceregion.facts import ADDRESSES, Observed, RegionClaim, Workload
 
 
 def judged(**changes: Any) -> dict[str, Condition]:
@@ -24,6 +28,7 @@ def test_a_region_in_order_is_ready() -> None:
         "AddressesHeld": "True",
         "EdgeRedundant": "True",
         "TrunkReachable": "Unknown",
+        "CertificateCurrent": "True",
     }
     assert summary(list(found.values())).status == "True"
     assert status(region(), observed()) == {
@@ -33,6 +38,7 @@ def test_a_region_in_order_is_ready() -> None:
         "nodes": {"edge-0": "worker0", "edge-1": "worker1"},
         "tenants": 2,
         "trunks": None,
+        "certificate": {"authority": AUTHORITY.id, "trusted": [AUTHORITY.id], "expires": "2028-01-15T08:00:00Z"},
     }
 
 
@@ -40,7 +46,37 @@ def test_a_foreign_namespace_is_named() -> None:
     found = judged(namespace="foreign")["NamespaceOwned"]
     assert found.reason == "NamespaceNotOwned"
     assert "never adopted" in found.message
-    assert status(region(), observed(namespace="foreign")) == {}
+    assert set(status(region(), observed(namespace="foreign", pods=()))) == {"certificate"}
+
+
+def test_a_rotation_waits_for_what_the_pods_say_they_run() -> None:
+    """HAProxy that shows the old certificate or does not trust the next authority, and a pod without a word."""
+    following = Authority(new_authority(datetime.fromtimestamp(NOW, UTC)))
+    both = AuthoritySet(AUTHORITY, next=following)
+    late = observed(authorities=both, trusted=both.ids, pods=(pod(0, authorities=both.ids), pod(1)))
+    found = certificate(late)
+    assert (found.reason, found.optional) == ("Trusting", True)
+    assert "edge-1" in found.message
+    assert "edge-0" not in found.message
+    assert status(region(), late)["certificate"]["trusted"] == [AUTHORITY.id]
+    silent = observed(pods=(pod(0), pod(1, certificate="", authorities=frozenset())))
+    assert certificate(silent).reason == "Reloading"
+    assert status(region(), silent)["certificate"]["authority"] is None
+    assert status(region(), silent)["certificate"]["trusted"] == []
+    unplaced = observed(pods=(pod(0), pod(1, node="", certificate="", authorities=frozenset())))
+    assert certificate(unplaced).status == "True"
+
+
+def test_a_request_for_a_certificate_that_is_no_time_is_told_with_the_mend() -> None:
+    metadata = {"name": "kyiv", "uid": UID, "annotations": {"platform.oki-toki.net/renew-certificate": "please"}}
+    asking = VoiceRegion.model_validate({"metadata": metadata, "spec": SPEC})
+    found = {item.type: item for item in conditions(asking, observed(), Outcome())}["CertificateCurrent"]
+    assert found.reason == "RequestRefused"
+    assert "no time with a zone such as" in found.message
+
+
+def certificate(found: Observed) -> Condition:
+    return {item.type: item for item in conditions(region(), found, Outcome())}["CertificateCurrent"]
 
 
 def test_a_collision_is_named() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from unit.operator_voiceregion.support import NOW, SPEC, UID, observed, pair, pod, region
 
+from okitoki.kube.authority import Authorities, AuthoritySet
 from okitoki.kube.pki import Authority, new_authority
 from okitoki.kube.resources import Manifest, ObjectKey, ResourceType
 from okitoki.reconcile.index import Index
@@ -70,7 +71,7 @@ class FakeClient:
 def context(client: FakeClient) -> Context:
     authority = Authority(new_authority(datetime.now(UTC)))
     images = Images("app", "postgres", "okitoki/edge:1")
-    return Context(client, Index(), images, "okitoki-system", authority, None)  # type: ignore[arg-type]
+    return Context(client, Index(), images, "okitoki-system", Authorities(AuthoritySet(authority)), None)  # type: ignore[arg-type]
 
 
 def namespace(uid: str = UID, **metadata: Any) -> Manifest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unit.operator_voiceregion.support import observed, pair, pod, region
+from unit.operator_voiceregion.support import NOW, observed, pair, pod, region
 
 from okitoki.metrics.domain import Series
 from okitoki.reconcile.kind import Outcome
@@ -19,6 +19,7 @@ def test_a_region_that_is_well() -> None:
         "okitoki_region_address_holders": dict.fromkeys(ADDRESSES, 1),
         "okitoki_region_trunk_answers": {},
         "okitoki_region_dead_letters": 2,
+        "okitoki_certificate_expiry_seconds": NOW + 365 * 86400,
     }
     Series().put(("VoiceRegion", "kyiv"), found)
 

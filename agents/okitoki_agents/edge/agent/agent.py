@@ -58,6 +58,9 @@ class Agent:
         self._folder = facts.paths.data / "agent"
         self._wake = asyncio.Event()
         self._apps = AppClient(files.ca)
+        self._ca_file = files.ca
+        self._ca: bytes | None = None
+        self._ca_problem: str | None = None
         self._haproxy = haproxy.Haproxy(files, region.https, region.ports.https, haproxy_binary)
         self._tenants: dict[str, EdgeTenant] = {}
         self._tenants_known = False
@@ -198,10 +201,21 @@ class Agent:
             return
         self._follow_tenants()
         self._save()
-        if self._pem is not None:
-            self._haproxy.want(self._tenants, self._backends, self._pem)
+        self._read_ca()
+        if self._pem is not None and self._ca is not None:
+            self._haproxy.want(self._tenants, self._backends, self._pem, self._ca)
             await self._haproxy.converge()
         await self._publish()
+
+    def _read_ca(self) -> None:
+        """The file changes with the platform's authorities; while it cannot be read the last content holds."""
+        try:
+            self._ca, problem = self._ca_file.read_bytes(), None
+        except OSError as error:
+            problem = f"the authorities cannot be read: {error}"
+        if problem is not None and problem != self._ca_problem:
+            log.error("%s", problem)
+        self._ca_problem = problem
 
     def _follow_tenants(self) -> None:
         """One feed and one watch of its app's pods per tenant."""
@@ -266,6 +280,8 @@ class Agent:
     def _haproxy_problem(self) -> str | None:
         if self._pem is None:
             return "there is no certificate yet (Secret edge-tls)"
+        if self._ca is None:
+            return self._ca_problem
         return self._haproxy.error
 
     def _node_document(self) -> dict[str, Any]:
@@ -283,6 +299,8 @@ class Agent:
             self._pair.unprotected,
             {name: feed.etag for name, feed in self._feeds.items() if feed.routes is not None},
             self._deliverer.dead_letters,
+            self._haproxy.certificate,
+            self._haproxy.authorities,
         )
         try:
             await self._reporter.report(document, self._pods.objects.get(self._facts.pod_name))

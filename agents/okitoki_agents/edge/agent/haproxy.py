@@ -12,6 +12,7 @@ from pathlib import Path
 import jinja2
 
 from okitoki_agents.edge.agent import haproxy_config, store
+from okitoki_agents.edge.agent.certificates import certificate_ids
 from okitoki_agents.edge.agent.endpoints import Backend
 from okitoki_agents.edge.agent.haproxy_config import Files, Rendered, Slot, TenantBackend
 from okitoki_agents.edge.agent.tenants import EdgeTenant
@@ -59,14 +60,21 @@ class Haproxy:
         self._template = template()
         self._wanted: Rendered | None = None
         self._refused: bytes | None = None
+        self._shown: tuple[bytes, bytes] | None = None
         self.reloads = 0
         self.error: str | None = None
+        self.certificate: str | None = None
+        """Id of the certificate that the running worker shows; None before that is known."""
+        self.authorities: list[str] = []
+        """Ids of the authorities that it trusts."""
 
-    def want(self, tenants: Mapping[str, EdgeTenant], backends: Mapping[str, Iterable[Backend]], pem: bytes) -> None:
+    def want(
+        self, tenants: Mapping[str, EdgeTenant], backends: Mapping[str, Iterable[Backend]], pem: bytes, ca: bytes
+    ) -> None:
         """Set what HAProxy should run."""
         before: tuple[TenantBackend, ...] = self._wanted.tenants if self._wanted else self._remembered()
         wanted = haproxy_config.tenant_backends(tenants, backends, before)
-        self._wanted = haproxy_config.render(self._template, self._files, self._address, self._port, pem, wanted)
+        self._wanted = haproxy_config.render(self._template, self._files, self._address, self._port, pem, ca, wanted)
 
     def _remembered(self) -> tuple[TenantBackend, ...]:
         """Slots as they were before this agent started, so that its start moves no pod and reloads nothing."""
@@ -90,6 +98,10 @@ class Haproxy:
         except (OSError, TimeoutError, ValueError, KeyError) as error:
             self._complain(f"{type(error).__name__} {error}")
         else:
+            if self._shown != (wanted.pem, wanted.ca):
+                self._shown = (wanted.pem, wanted.ca)
+                self.certificate = next(iter(certificate_ids(wanted.pem)), None)
+                self.authorities = sorted(certificate_ids(wanted.ca))
             if self.error is not None:
                 log.info("HAProxy runs what is wanted")
             self.error = None

@@ -77,12 +77,13 @@ class TenantBackend:
 
 @dataclass(frozen=True)
 class Files:
-    """Where things are. `hosts` and `certificate` carry a hash of their content in the name, so that a configuration
-    and what it names always fit together."""
+    """Where things are. `hosts`, `certificate` and `authorities` carry a hash of their content in the name, so that a
+    configuration and what it names always fit together."""
 
     folder: Path
     run: Path
     ca: Path
+    """Authorities as the platform gives them; their content changes."""
 
     @property
     def stats_socket(self) -> Path:
@@ -122,6 +123,10 @@ class Files:
         """The region's certificate and key."""
         return self.folder / f"tls-{_hash(content)}.pem"
 
+    def authorities(self, content: bytes) -> Path:
+        """What the apps' certificates are checked with."""
+        return self.folder / f"ca-{_hash(content)}.pem"
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -129,6 +134,8 @@ class Rendered:
 
     config: bytes
     structure: str
+    pem: bytes
+    ca: bytes
     companions: Mapping[Path, bytes]
     tenants: tuple[TenantBackend, ...]
 
@@ -173,11 +180,18 @@ def tenant_backends(
 
 
 def render(
-    template: jinja2.Template, files: Files, address: str, port: int, pem: bytes, tenants: tuple[TenantBackend, ...]
+    template: jinja2.Template,
+    files: Files,
+    address: str,
+    port: int,
+    pem: bytes,
+    ca: bytes,
+    tenants: tuple[TenantBackend, ...],
 ) -> Rendered:
-    """The whole configuration for these tenants on the region's HTTPS `address`."""
+    """The whole configuration for these tenants on the region's HTTPS `address`, which shows the certificate `pem` and
+    checks the apps' ones with the authorities `ca`."""
     hosts = "".join(f"{tenant.host} tenant_{tenant.name}\n" for tenant in tenants).encode()
-    companions = {files.hosts(hosts): hosts, files.certificate(pem): pem}
+    companions = {files.hosts(hosts): hosts, files.certificate(pem): pem, files.authorities(ca): ca}
 
     def text(shown: tuple[TenantBackend, ...], structure: str) -> bytes:
         return template.render(
@@ -188,12 +202,13 @@ def render(
             port=port,
             hosts=files.hosts(hosts),
             certificate=files.certificate(pem),
+            authorities=files.authorities(ca),
             tenants=shown,
         ).encode()
 
     emptied = tuple(replace(tenant, slots=(Slot(),) * len(tenant.slots)) for tenant in tenants)
     structure = _hash(text(emptied, ""))
-    return Rendered(text(tenants, structure), structure, companions, tenants)
+    return Rendered(text(tenants, structure), structure, pem, ca, companions, tenants)
 
 
 def parse_servers_state(answer: str) -> dict[tuple[str, str], Slot]:

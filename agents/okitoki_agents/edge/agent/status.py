@@ -152,6 +152,8 @@ def annotation(
     unprotected_because: list[str],
     routes: Mapping[str, str | None],
     dead_letters: int,
+    certificate: str | None,
+    authorities: list[str],
 ) -> dict[str, Any]:
     """The document of the pod's annotation `platform.oki-toki.net/edge-status`; nothing in it changes at rest. Of the
     trunks only the node with the SIP address speaks."""
@@ -167,6 +169,8 @@ def annotation(
         "unprotectedBecause": [_without_counts(reason) for reason in unprotected_because],
         "routes": dict(sorted(routes.items())),
         "deadLetters": dead_letters,
+        "certificate": certificate,
+        "authorities": authorities,
     }
 
 

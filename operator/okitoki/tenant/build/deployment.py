@@ -48,14 +48,14 @@ def deployment(tenant: Tenant, observed: Observed) -> Manifest:
 def secrets_hash(observed: Observed) -> str:
     """Changes when a value changes that the app reads only at its start: then its pods are replaced, one by one.
 
-    All are random with 256 bits, so a hash says nothing about them.
+    The certificate is none of them: the app reads it again when it changes. All are random with 256 bits, so a hash
+    says nothing about them.
     """
     found = observed.secrets
     values = [
         found.database.get("app-password"),
         dict(found.app),
         dict(found.admin),
-        found.tls and found.tls.certificate,
     ]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

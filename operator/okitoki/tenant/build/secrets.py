@@ -40,7 +40,7 @@ def ca_certificate(tenant: Tenant, observed: Observed) -> Manifest:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(tenant, names.CA_CONFIG_MAP, None),
-        "data": {"ca.crt": observed.settings.ca_certificate},
+        "data": {"ca.crt": observed.settings.authorities.bundle},
     }
 
 

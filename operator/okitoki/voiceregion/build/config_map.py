@@ -53,5 +53,5 @@ def ca_config_map(region: VoiceRegion, observed: Observed) -> Manifest:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(region, names.CA_CONFIG_MAP, None),
-        "data": {"ca.crt": observed.ca_certificate},
+        "data": {"ca.crt": observed.authorities.bundle},
     }

@@ -10,7 +10,7 @@ import kopf
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
-from unit.operator.factory import AUTHORITY
+from unit.operator.factory import AUTHORITIES
 
 from okitoki.controller import Controller
 from okitoki.kube.client import ApiError, Client
@@ -85,7 +85,7 @@ class Answers:
 )
 async def test_a_reconcile_is_counted_by_its_result(error: Exception | None, result: str, panics: int) -> None:
     client = cast(Client, Answers(error))
-    ctx = Context(client, Index(), Images("a", "p", "e"), "okitoki-system", AUTHORITY, Recorder(client))
+    ctx = Context(client, Index(), Images("a", "p", "e"), "okitoki-system", AUTHORITIES, Recorder(client))
     controller = Controller(ctx, [TenantKind()])
 
     def counts() -> tuple[float, ...]:

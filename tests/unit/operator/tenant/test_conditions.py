@@ -34,6 +34,7 @@ def test_all_is_well() -> None:
         "RoutesPublished",
         "LandlineArmed",
         "CarrierForwardingArmed",
+        "CertificateCurrent",
     ]
     assert summary(made).status == "True"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from unit.operator.factory import a_database, a_tenant, member, what_is_observed
+from unit.operator.factory import AUTHORITY, a_database, a_tenant, member, what_is_observed
 
-from okitoki.kube.pki import KeyPair, expiry
+from okitoki.kube.pki import KeyPair
 from okitoki.metrics.domain import Series
 from okitoki.reconcile.kind import Outcome
 from okitoki.tenant.facts import AppState
@@ -23,8 +23,8 @@ def test_a_tenant_that_is_well() -> None:
     )
     observed = what_is_observed(database=database)
     found = measures(a_tenant(), observed)
-    ends = expiry(observed.secrets.tls)
-    assert ends is not None
+    leaf = AUTHORITY.leaf(observed.secrets.tls)
+    assert leaf is not None
     assert found == {
         "okitoki_tenant_database_primary": 1,
         "okitoki_tenant_database_members": 3,
@@ -33,7 +33,7 @@ def test_a_tenant_that_is_well() -> None:
         "okitoki_tenant_database_timeline": 3,
         "okitoki_tenant_app_pods": 2,
         "okitoki_tenant_app_pods_wanted": 2,
-        "okitoki_tenant_certificate_expiry_timestamp_seconds": ends.timestamp(),
+        "okitoki_certificate_expiry_seconds": leaf.expires.timestamp(),
     }
     Series().put(("Tenant", "acme"), found)
 
@@ -88,5 +88,5 @@ def test_a_broken_certificate_has_no_expiry_and_stops_nothing() -> None:
     observed = what_is_observed()
     broken = replace(observed.secrets, tls=KeyPair("no certificate", "key"))
     found = measures(a_tenant(), replace(observed, secrets=broken))
-    assert "okitoki_tenant_certificate_expiry_timestamp_seconds" not in found
+    assert "okitoki_certificate_expiry_seconds" not in found
     assert found["okitoki_tenant_app_pods"] == 2
