@@ -10,6 +10,7 @@ import pytest
 from cluster.conftest import Installed, conditions, remove
 from cluster.test_lifecycle import tenant
 from cluster.test_retention import sql
+from okitoki_chaos.world import OPERATOR
 from okitoki_local.demo import layout, platform, waiting
 from okitoki_local.environment import Environment
 from okitoki_local.system import wait_until
@@ -19,9 +20,9 @@ NAMESPACE = f"tenant-{NAME}"
 SECONDS = 300
 
 
-@pytest.fixture
-def sleeper(env: Environment, installed: Installed) -> Iterator[layout.Object]:
-    """A tenant that is Ready, with one row that was acknowledged."""
+@pytest.fixture(scope="module")
+def made(env: Environment, installed: Installed) -> Iterator[layout.Object]:
+    """A tenant with one row that was acknowledged."""
     made = tenant(NAME)
     try:
         become(env, "Active")
@@ -30,6 +31,13 @@ def sleeper(env: Environment, installed: Installed) -> Iterator[layout.Object]:
         yield made
     finally:
         remove(env, [made])
+
+
+@pytest.fixture
+def sleeper(env: Environment, made: layout.Object) -> layout.Object:
+    """The tenant, Ready."""
+    become(env, "Active")
+    return made
 
 
 def become(env: Environment, state: str) -> None:
@@ -62,8 +70,39 @@ def test_a_paused_tenant_has_no_pod_and_wakes_whole_with_the_same_data(
     assert slept == identity
     assert standbys, "only the old primary could lead: a lost volume would keep the tenant asleep"
     become(env, "Active")
-    assert sql(env, "SELECT word FROM proof", NAMESPACE) == "acknowledged"
+    assert sql(env, "SELECT word FROM proof LIMIT 1", NAMESPACE) == "acknowledged"
     assert history(env)[0] == identity
+
+
+def test_paused_in_the_middle_of_a_failover_it_sleeps_and_wakes_with_every_acknowledged_write(
+    env: Environment, sleeper: layout.Object
+) -> None:
+    sql(env, "INSERT INTO proof VALUES ('just before')", NAMESPACE)
+    env.kubectl("delete", "pod", "-n", NAMESPACE, "-l", "role=primary", "--force", "--grace-period=0")
+    become(env, "Paused")
+    assert pods(env) == []
+    become(env, "Active")
+    assert sql(env, "SELECT count(*) FROM proof WHERE word = 'just before'", NAMESPACE) == "1"
+
+
+def test_a_change_of_mind_half_way_leaves_a_whole_tenant(env: Environment, sleeper: layout.Object) -> None:
+    platform.apply(env, [tenant(NAME, state="Paused")])
+    wait_until(
+        "the database to stop",
+        lambda: env.kubectl("get", "sts", "postgres", "-n", NAMESPACE, "-o", "jsonpath={.spec.replicas}") == "0",
+        SECONDS,
+    )
+    become(env, "Active")
+    assert sql(env, "SELECT word FROM proof LIMIT 1", NAMESPACE) == "acknowledged"
+
+
+def test_the_operators_killed_during_a_pause_finish_it(env: Environment, sleeper: layout.Object) -> None:
+    platform.apply(env, [tenant(NAME, state="Paused")])
+    of_operators = ("pods", "-n", platform.SYSTEM_NAMESPACE, "-l", OPERATOR)
+    killed = env.kubectl("delete", *of_operators, "--force", "--grace-period=0").count("force deleted")
+    assert killed == 2
+    become(env, "Paused")
+    assert pods(env) == []
 
 
 @pytest.mark.parametrize(
