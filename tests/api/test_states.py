@@ -219,6 +219,83 @@ async def test_a_suspended_tenant_can_be_paused(world: World) -> None:
     assert await told_to_the_edge(world) == "Suspended"
 
 
+NUMBERS = [{"number": "+380441234567", "queue": "sales"}, {"number": "+380441234568", "queue": "sales"}]
+LANDLINES = {"landlines": ["+380447654321"]}
+
+
+async def told_to_the_app(world: World) -> bool:
+    return bool(world.app.profiles[NAMESPACE].get("restricted", False))
+
+
+async def test_a_restriction_and_its_end_tell_edge_and_app_and_nobody_else(world: World) -> None:
+    await running(world, numbers=NUMBERS, backup=LANDLINES)
+    await world.reconcile("acme", times=2)
+    before = await world.admin.list(kinds.POD, NAMESPACE)
+    for state, reason in (("Restricted", "Restricted"), ("Active", "Ready"), ("Restricted", "Restricted")):
+        await become(world, state)
+        writes = [write for write in await world.reconcile("acme") if "/status" not in write]
+        assert [write.rpartition("/")[2] for write in writes] == ["edge-tenant-acme"]
+        assert await told_to_the_edge(world) == state
+        assert await told_to_the_app(world) == (state == "Restricted")
+        assert await ready(world) == ("True", reason)
+        assert await scale(world) == (2, 3)
+        assert await world.reconcile("acme") == []
+    assert await world.admin.list(kinds.POD, NAMESPACE) == before
+    found = await world.conditions("acme")
+    assert "incoming calls go to landlines (2 of their numbers);" in found["Restricted"]["message"]
+    assert found["LandlineArmed"]["status"] == "True"
+
+
+async def test_a_restricted_tenant_without_a_landline_says_what_becomes_of_its_calls(world: World) -> None:
+    await running(world, numbers=[{**NUMBERS[0], **LANDLINES}, NUMBERS[1]], state="Restricted")
+    await world.reconcile("acme", times=2)
+    found = await world.conditions("acme")
+    assert found["LandlineArmed"]["reason"] == "RestrictedWithoutLandline"
+    assert "every call to +380441234568 gets 480; set spec.backup.landlines" in found["LandlineArmed"]["message"]
+    assert "to 480 for +380441234568" in found["Ready"]["message"]
+    assert await ready(world) == ("True", "Restricted"), "a complaint must not wait for a landline"
+    await world.admin.merge_patch(kinds.TENANT, "acme", {"spec": {"backup": LANDLINES}})
+    await world.reconcile("acme")
+    assert (await world.conditions("acme"))["LandlineArmed"]["reason"] == "Armed"
+
+
+@pytest.mark.parametrize("other", ["Suspended", "Paused"])
+async def test_a_restriction_becomes_another_state_and_comes_back(world: World, other: str) -> None:
+    await running(world, numbers=NUMBERS, backup=LANDLINES)
+    await become(world, "Restricted")
+    await world.reconcile("acme", times=2)
+    if other == "Paused":
+        await sleep(world)
+        assert "Restricted" not in await world.conditions("acme")
+    else:
+        await become(world, other)
+        await world.reconcile("acme")
+        assert not await told_to_the_app(world)
+    assert await told_to_the_edge(world) == other
+    await become(world, "Restricted")
+    await world.reconcile("acme")
+    assert await told_to_the_edge(world) == "Restricted"
+    assert await scale(world) == (2, 3)
+    if other == "Paused":
+        await world.make_pods("acme")
+    await world.reconcile("acme", times=2)
+    assert await told_to_the_app(world)
+    assert await ready(world) == ("True", "Restricted")
+    assert await world.reconcile("acme") == []
+
+
+async def test_the_operator_may_die_after_any_write_of_a_restriction(world: World) -> None:
+    await running(world, numbers=NUMBERS, backup=LANDLINES)
+    await world.reconcile("acme", times=2)
+    for state, reason in (("Restricted", "Restricted"), ("Active", "Ready")):
+        await become(world, state)
+        assert await dying(world) >= 2
+        assert await told_to_the_edge(world) == state
+        assert await told_to_the_app(world) == (state == "Restricted")
+        assert await ready(world) == ("True", reason)
+
+
 async def test_a_state_that_does_not_exist_is_refused(world: World) -> None:
-    with pytest.raises(ApiError, match=r'spec.state: Unsupported value: "Asleep".*"Active", "Paused", "Suspended"'):
+    named = '"Active", "Paused", "Restricted", "Suspended"'
+    with pytest.raises(ApiError, match=rf'spec.state: Unsupported value: "Asleep".*{named}'):
         await world.admin.create(tenant("acme", state="Asleep"))

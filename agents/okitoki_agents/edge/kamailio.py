@@ -22,6 +22,8 @@ from okitoki_agents.edge.facts import Paths
 
 TABLES = ("numbers", "queues", "ha1", "realms", "callers", "landlines")
 VERSION_KEY = "#version"
+RESTRICTED_REALM = "-"
+"""In the place of a realm: the host's phones are refused, and told why. No tenant has this name."""
 HTABLE_VERSION = 2
 """Version of the `htable` table schema that Kamailio's htable module checks for in table `version`."""
 _COLUMNS = "key_name(string) key_type(int) value_type(int) key_value(string) expires(int)"
@@ -60,7 +62,7 @@ class Routes:
     numbers: E.164 number with `+` -> NumberRoute
     queues:  (tenant, queue) -> agents' user names, in order
     ha1:     (user name, host) -> hex MD5 of user:realm:secret (RFC 2617, HA1)
-    realms:  host -> realm (the tenant's name)
+    realms:  host -> realm (the tenant's name, or RESTRICTED_REALM)
     landlines: E.164 number -> LandlineRoute; they come from the operator, so also for a number that no app has told of
     """
 

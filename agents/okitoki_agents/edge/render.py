@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from okitoki_agents.edge.facts import Facts
-from okitoki_agents.edge.kamailio import TABLES
+from okitoki_agents.edge.kamailio import RESTRICTED_REALM, TABLES
 
 SILENCE_MS = 750
 """How long a phone may be silent to an INVITE, sent twice meanwhile, where its number has a landline."""
@@ -65,6 +65,7 @@ def kamailio(facts: Facts, server_id: int) -> str:
         "kamailio.cfg.j2",
         facts,
         tables=TABLES,
+        restricted_realm=RESTRICTED_REALM,
         carrier_hosts=hosts,
         server_id=server_id,
         silence_ms=SILENCE_MS,

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from callcentre.database.decisions import Outcome
 from callcentre.database.runner import UnavailableError
-from callcentre.store.changes import ConflictError, InvalidReferenceError, NotFoundError
+from callcentre.store.changes import ConflictError, InvalidReferenceError, NotFoundError, RestrictedError
 
 RETRY_AFTER = "1"
 
@@ -99,6 +99,8 @@ async def _store(request: Request, error: Exception) -> JSONResponse:
         return error_response(409, error.code, str(error))
     if isinstance(error, InvalidReferenceError):
         return error_response(422, "invalid", f"{error.field}: {error}", error.field)
+    if isinstance(error, RestrictedError):
+        return error_response(403, "tenant_restricted", str(error))
     return error_response(404, "not_found", str(error))
 
 
@@ -118,6 +120,6 @@ def install(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(ApiError)(_api)
     app.exception_handler(UnavailableError)(_unavailable)
-    for kind in (ConflictError, InvalidReferenceError, NotFoundError):
+    for kind in (ConflictError, InvalidReferenceError, NotFoundError, RestrictedError):
         app.exception_handler(kind)(_store)
     app.exception_handler(Exception)(_unexpected)

@@ -124,6 +124,8 @@ class TenantIn(Shape):
     name: Annotated[Text, Field(min_length=1, max_length=63)]
     display_name: Annotated[Text, Field(max_length=256)] = ""
     numbers: Annotated[list[NumberRoute], Field(max_length=10_000), AfterValidator(_numbers_are_unique)]
+    restricted: bool = False
+    """Operators get no login (`spec.state: Restricted`)."""
 
 
 class ApiKeyIn(Shape):

@@ -21,7 +21,8 @@ async def put_tenant(body: TenantIn, services: Parts, deadline: Until) -> Tenant
         raise ApiError(422, "invalid", f"name: this is the app of tenant {services.tenant}", "name")
     numbers = [(route.number, route.queue) for route in body.numbers]
     await services.database.run(
-        lambda session: store.put_tenant(session, body.name, body.display_name, numbers), deadline
+        lambda session: store.put_tenant(session, body.name, body.display_name, numbers, restricted=body.restricted),
+        deadline,
     )
     return body
 
@@ -29,4 +30,9 @@ async def put_tenant(body: TenantIn, services: Parts, deadline: Until) -> Tenant
 @router.get("/tenant")
 async def get_tenant(services: Parts, deadline: Until) -> dict[str, Any]:
     row = await services.database.run(store.get_tenant, deadline)
-    return {"name": row["name"], "displayName": row["display_name"], "numbers": row["numbers"]}
+    return {
+        "name": row["name"],
+        "displayName": row["display_name"],
+        "numbers": row["numbers"],
+        "restricted": row["restricted"],
+    }

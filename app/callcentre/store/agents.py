@@ -8,6 +8,7 @@ from psycopg.rows import DictRow
 
 from callcentre.database.connection import Database
 from callcentre.store.changes import ConflictError, InvalidReferenceError, NotFoundError, change
+from callcentre.store.tenant import demand_operators_access
 
 _AGENT = """
 select a.username, a.display_name, a.created_at, a.secret_set_at,
@@ -20,8 +21,10 @@ select q.name, array(select agent from queue_agents where queue = q.name order b
 
 
 async def create_agent(session: Database, username: str, display_name: str, ha1: str) -> None:
-    """Raises ConflictError when the name is taken; an agent with the same HA1 is our own earlier attempt."""
+    """Raises ConflictError when the name is taken, RestrictedError; an agent with the same HA1 is our own earlier
+    attempt."""
     async with change(session):
+        await demand_operators_access(session)
         cursor = await session.execute(
             "insert into agents (username, display_name, ha1) values (%s, %s, %s)"
             " on conflict (username) do update set username = excluded.username where agents.ha1 = excluded.ha1"
@@ -36,8 +39,9 @@ async def create_agent(session: Database, username: str, display_name: str, ha1:
 
 
 async def set_secret(session: Database, username: str, ha1: str) -> None:
-    """Replace an agent's HA1. Raises NotFoundError."""
+    """Replace an agent's HA1. Raises NotFoundError, RestrictedError."""
     async with change(session):
+        await demand_operators_access(session)
         cursor = await session.execute(
             "update agents set ha1 = %s, secret_set_at = now() where username = %s", (ha1, username)
         )

@@ -23,6 +23,10 @@ class ConflictError(Exception):
         self.code = code
 
 
+class RestrictedError(Exception):
+    """The platform has taken the operators' access away."""
+
+
 class InvalidReferenceError(Exception):
     """A field names something that does not exist."""
 

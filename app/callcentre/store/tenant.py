@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.rows import DictRow
 
 from callcentre.database.connection import Database, fetch_row
-from callcentre.store.changes import NotFoundError, change
+from callcentre.store.changes import NotFoundError, RestrictedError, change
 
 _ROUTES = """
 select (select version from configuration) as version,
@@ -23,15 +23,19 @@ select (select version from configuration) as version,
 """
 
 
-async def put_tenant(session: Database, name: str, display_name: str, numbers: Sequence[tuple[str, str]]) -> None:
-    """Make the tenant what the platform says: `numbers` are (number, queue); others are removed, queues are created."""
+async def put_tenant(
+    session: Database, name: str, display_name: str, numbers: Sequence[tuple[str, str]], *, restricted: bool
+) -> None:
+    """Make the tenant what the platform says: `numbers` are (number, queue); others are removed, queues are created.
+    `restricted`: operators get no login."""
     called = [number for number, _ in numbers]
     queues = [queue for _, queue in numbers]
     async with change(session):
         await session.execute(
-            "insert into tenant (name, display_name) values (%s, %s)"
-            " on conflict (singleton) do update set name = excluded.name, display_name = excluded.display_name",
-            (name, display_name),
+            "insert into tenant (name, display_name, restricted) values (%s, %s, %s)"
+            " on conflict (singleton) do update set name = excluded.name, display_name = excluded.display_name,"
+            " restricted = excluded.restricted",
+            (name, display_name, restricted),
         )
         await session.execute(
             "insert into queues (name) select distinct unnest(%s::text[]) on conflict (name) do nothing", (queues,)
@@ -47,13 +51,24 @@ async def put_tenant(session: Database, name: str, display_name: str, numbers: S
 async def get_tenant(session: Database) -> DictRow:
     """Raises NotFoundError until the platform has said something."""
     cursor = await session.execute(
-        "select name, display_name, coalesce((select json_agg(json_build_object('number', number, 'queue', queue)"
-        " order by number) from numbers), '[]') as numbers from tenant"
+        "select name, display_name, restricted, coalesce((select json_agg(json_build_object('number', number,"
+        " 'queue', queue) order by number) from numbers), '[]') as numbers from tenant"
     )
     row = await cursor.fetchone()
     if row is None:
         raise NotFoundError("the tenant's configuration")
     return row
+
+
+async def demand_operators_access(session: Database) -> None:
+    """In the transaction that makes a login. Raises RestrictedError while operators are to have none."""
+    cursor = await session.execute("select restricted from tenant")
+    row = await cursor.fetchone()
+    if row is not None and row["restricted"]:
+        raise RestrictedError(
+            "the service has restricted this company: operators get no login; nothing was changed, the company's"
+            " data can be read and configured as before, ask the service to lift the restriction"
+        )
 
 
 async def list_numbers(session: Database) -> list[DictRow]:

@@ -87,7 +87,7 @@ _LAST_COLUMNS = [
 ]
 _TENANT_COLUMNS = [
     *_READY_COLUMNS,
-    _column("State", ".spec.state", text="what the tenant is asked to be: Active, Paused, Suspended"),
+    _column("State", ".spec.state", text="what the tenant is asked to be: Active, Paused, Restricted, Suspended"),
     _column("Primary", ".status.database.primary", text="database pod that takes writes"),
     _column("Database", ".status.database.members", text="database members in order, of those wanted"),
     _column("App", ".status.app.replicas", text="ready pods of the app, of those wanted"),

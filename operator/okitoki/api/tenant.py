@@ -228,9 +228,10 @@ class TenantSpec(Strict):
     """The call-centre app."""
     database: Database = Database()
     """The PostgreSQL cluster."""
-    state: Literal["Active", "Paused", "Suspended"] = "Active"
-    """Active: in service. Suspended: everything runs, and calls, phones and API requests are refused. Paused: nothing
-    runs; the data are kept and are all there when the tenant is Active again."""
+    state: Literal["Active", "Paused", "Restricted", "Suspended"] = "Active"
+    """Active: in service. Restricted: operators' phones and logins are refused, incoming calls go to the landlines, the
+    API serves and everything runs. Suspended: everything runs, and calls, phones and API requests are refused. Paused:
+    nothing runs; the data are kept and are all there when the tenant is Active again."""
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
     """What the deletion of this Tenant does with its data: Retain keeps volumes and credentials in its namespace until
     somebody adopts (`spec.database.adopt`) or deletes them; Delete erases them."""

@@ -98,13 +98,15 @@ def merge(
 
 
 def news(old: Iterable[Mapping[str, Any]], new: Iterable[Condition]) -> list[Condition]:
-    """Conditions whose change is an event: a new failure (status or reason changed), or `Ready` changing sides."""
+    """Conditions whose change is an event: a new failure (status or reason changed), or `Ready` changing sides or being
+    so for another reason (served, suspended, asleep)."""
     before = {item.get("type"): (item.get("status"), item.get("reason")) for item in old}
     told = []
     for condition in new:
         status, reason = before.get(condition.type, (None, None))
         if condition.type == READY:
-            if condition.status != status and not (status is None and condition.status == "False"):
+            other = condition.status != status or (condition.status == "True" and condition.reason != reason)
+            if other and not (status is None and condition.status == "False"):
                 told.append(condition)
         elif condition.warning and (condition.status, condition.reason) != (status, reason):
             told.append(condition)

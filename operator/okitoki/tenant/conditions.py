@@ -9,7 +9,14 @@ from okitoki.reconcile.conditions import Condition, failing, good, progressing, 
 from okitoki.reconcile.kind import Outcome
 from okitoki.reconcile.ownership import namespace_owned
 from okitoki.tenant.decide import CONFIGURE_DATABASE, PROVISION, rebuild
-from okitoki.tenant.facts import Observed, accepted_numbers, same_profile, wanted_profile
+from okitoki.tenant.facts import (
+    Observed,
+    accepted_numbers,
+    landlines,
+    same_profile,
+    wanted_profile,
+    without_landline,
+)
 from okitoki.tenant.hibernation import hibernated
 from okitoki.tenant.layers import layers
 from okitoki.tenant.retention import retention
@@ -27,7 +34,7 @@ def conditions(tenant: Tenant, observed: Observed, outcome: Outcome) -> list[Con
         return [*paused(tenant, observed, outcome, owned), certificate]
     return [
         owned,
-        *([suspended()] if tenant.spec.state == "Suspended" else []),
+        *withheld(tenant, observed),
         database_ready(tenant, observed, outcome),
         app_ready(tenant, observed),
         numbers_provisioned(tenant, observed, outcome),
@@ -45,6 +52,26 @@ def paused(tenant: Tenant, observed: Observed, outcome: Outcome, owned: Conditio
     if observed.claimed:
         found.append(numbers_provisioned(tenant, observed, outcome))
     return [*found, routes_published(tenant, observed)]
+
+
+def withheld(tenant: Tenant, observed: Observed) -> list[Condition]:
+    """What of the service is withheld on purpose."""
+    if tenant.spec.state == "Suspended":
+        return [suspended()]
+    return [restricted(tenant, observed)] if tenant.spec.state == "Restricted" else []
+
+
+def restricted(tenant: Tenant, observed: Observed) -> Condition:
+    """Everything is in order, callers are served and operators are not."""
+    with_landline, lost = landlines(tenant, observed), without_landline(tenant, observed)
+    went = [f"to landlines ({len(with_landline)} of their numbers)"] if with_landline else []
+    went += [f"nowhere but to 480 for {', '.join(lost)}: set spec.backup.landlines"] if lost else []
+    text = (
+        "spec.state is Restricted: operators' phones and logins are refused with 403, calls that are under way go on, "
+        f"incoming calls go {' and '.join(went) or 'nowhere, there is no number'}; the API serves; set it to Active to "
+        "let operators in again"
+    )
+    return resting("Restricted", "Restricted", text)
 
 
 def suspended() -> Condition:

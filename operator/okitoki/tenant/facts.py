@@ -153,17 +153,25 @@ def landlines(tenant: Tenant, observed: Observed) -> dict[str, list[str]]:
     return {number: list(own) for number, own in sorted(found.items()) if own}
 
 
+def without_landline(tenant: Tenant, observed: Observed) -> list[str]:
+    """Numbers whose calls are lost when no phone of the tenant answers."""
+    return sorted({number.number for number in accepted_numbers(tenant, observed)} - set(landlines(tenant, observed)))
+
+
 def hosts(tenant: Tenant, observed: Observed) -> list[str]:
     """Host names in the regions that exist, home first."""
     return [names.tenant_host(tenant.metadata.name, region.domain) for region in observed.regions if region.exists]
 
 
 def wanted_profile(tenant: Tenant, observed: Observed) -> dict[str, Any]:
-    """The body of `PUT /platform/v1/tenant`."""
+    """The body of `PUT /platform/v1/tenant`. A restriction is named only while there is one: an app of before, which is
+    asked during an upgrade, knows no such field."""
+    restricted = {"restricted": True} if tenant.spec.state == "Restricted" else {}
     return {
         "name": tenant.metadata.name,
         "displayName": tenant.spec.display_name,
         "numbers": [{"number": n.number, "queue": n.queue} for n in accepted_numbers(tenant, observed)],
+        **restricted,
     }
 
 
@@ -172,7 +180,7 @@ def same_profile(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
     def key(profile: Mapping[str, Any]) -> Any:
         numbers = sorted((n.get("number"), n.get("queue")) for n in profile.get("numbers") or [])
-        return profile.get("name"), profile.get("displayName"), numbers
+        return profile.get("name"), profile.get("displayName"), numbers, profile.get("restricted", False)
 
     return bool(key(one) == key(other))
 

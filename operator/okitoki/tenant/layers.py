@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from okitoki.api.tenant import Tenant
 from okitoki.reconcile.conditions import Condition
-from okitoki.tenant.facts import Observed, accepted_numbers, landlines
+from okitoki.tenant.facts import Observed, landlines, without_landline
 
 
 def layers(tenant: Tenant, observed: Observed) -> list[Condition]:
@@ -15,9 +17,13 @@ def layers(tenant: Tenant, observed: Observed) -> list[Condition]:
 def landline_armed(tenant: Tenant, observed: Observed) -> Condition:
     """Layer 1: whether every number has a landline, and the edge of every region knows it."""
     kind, with_landline = "LandlineArmed", landlines(tenant, observed)
-    without = sorted({number.number for number in accepted_numbers(tenant, observed)} - set(with_landline))
-    if tenant.spec.state != "Active":
+    without = without_landline(tenant, observed)
+    if tenant.spec.state not in ("Active", "Restricted"):
         return _off(kind, "NotServed", f"spec.state is {tenant.spec.state}: calls get 480 and no landline rings")
+    if tenant.spec.state == "Restricted" and without:
+        # Then it is no last resort: no phone is asked.
+        text = f"spec.state is Restricted: every call to {', '.join(without)} gets 480; set spec.backup.landlines"
+        return replace(_off(kind, "RestrictedWithoutLandline", text), warning=True)
     if not with_landline:
         return _off(kind, "NoLandline", "a call is lost when no phone of the tenant answers: set spec.backup.landlines")
     if without:
@@ -39,11 +45,12 @@ def landline_armed(tenant: Tenant, observed: Observed) -> Condition:
             "condition TrunkReachable of the VoiceRegion",
         )
     count = len(with_landline)
+    when = "at every call" if tenant.spec.state == "Restricted" else "within 3 s when no phone answers"
     return Condition(
         kind,
         "True",
         "Armed",
-        f"the edge calls a landline for {count} number{'' if count == 1 else 's'} within 3 s when no phone answers",
+        f"the edge calls a landline for {count} number{'' if count == 1 else 's'} {when}",
         optional=True,
     )
 

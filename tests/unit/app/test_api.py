@@ -231,16 +231,34 @@ async def test_queues_keep_their_order_and_lose_deleted_agents(app: App) -> None
 async def test_the_platforms_word_is_level_based(app: App) -> None:
     assert (await app.platform.get("/platform/v1/tenant")).status_code == 404
     for _ in range(2):
-        assert (await app.platform.put("/platform/v1/tenant", json=TENANT)).json() == TENANT
+        assert (await app.platform.put("/platform/v1/tenant", json=TENANT)).json() == {**TENANT, "restricted": False}
     changed = {**TENANT, "numbers": [{"number": "+380442222222", "queue": "support"}]}
     assert (await app.platform.put("/platform/v1/tenant", json=changed)).status_code == 200
-    assert (await app.platform.get("/platform/v1/tenant")).json() == changed
+    assert (await app.platform.get("/platform/v1/tenant")).json() == {**changed, "restricted": False}
     assert (await app.client.get("/v1/numbers")).json() == {"items": changed["numbers"]}
     assert {queue["name"] for queue in (await app.client.get("/v1/queues")).json()["items"]} == {"sales", "support"}
     wrong = await app.platform.put("/platform/v1/tenant", json={**TENANT, "name": "other"})
     assert (wrong.status_code, wrong.json()["error"]["field"]) == (422, "name")
     nested = await app.platform.put("/platform/v1/tenant", json={**TENANT, "numbers": [{"number": "1", "queue": "q"}]})
     assert nested.json()["error"]["field"] == "numbers[0].number"
+
+
+async def test_a_restricted_company_makes_no_login_and_keeps_everything_else(app: App) -> None:
+    await app.platform.put("/platform/v1/tenant", json=TENANT)
+    assert (await app.client.post("/v1/agents", json={"username": "1001"})).status_code == 201
+    before = (await app.edge.get("/edge/v1/routes")).json()
+    await app.platform.put("/platform/v1/tenant", json={**TENANT, "restricted": True})
+    assert (await app.platform.get("/platform/v1/tenant")).json()["restricted"] is True
+    for path, body in (("/v1/agents", {"username": "1002"}), ("/v1/agents/1001/sip-secret", None)):
+        refused = await app.client.post(path, json=body)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "tenant_restricted")
+        assert "ask the service to lift the restriction" in refused.json()["error"]["message"]
+    assert (await app.edge.get("/edge/v1/routes")).json() == before, "a refused login has changed nothing"
+    assert (await app.client.put("/v1/queues/sales", json={"agents": ["1001"]})).status_code == 200
+    assert (await post(app, RECORD))[0] == 201
+    assert (await app.client.delete("/v1/agents/1001")).status_code == 204
+    await app.platform.put("/platform/v1/tenant", json=TENANT)
+    assert (await app.client.post("/v1/agents", json={"username": "1002"})).status_code == 201
 
 
 async def test_the_feed_changes_its_etag_with_its_content_only(app: App) -> None:

@@ -175,6 +175,11 @@ def test_a_tenant_that_is_not_served_is_refused_in_words_and_keeps_no_server(
     assert again == before
 
 
+def test_a_restricted_tenants_api_serves_as_before() -> None:
+    before = tenant_backends({"acme": tenant()}, {"acme": ready("10.0.0.1")}, ())
+    assert tenant_backends({"acme": tenant(state="Restricted")}, {"acme": ready("10.0.0.1")}, before) == before
+
+
 def test_to_stop_serving_a_tenant_is_a_change_of_structure() -> None:
     served = rendered(Slot())
     refused = tenant_backends({"acme": tenant(state="Paused")}, {}, ())

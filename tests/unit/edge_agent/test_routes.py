@@ -4,7 +4,7 @@ import pytest
 from unit.edge_agent.support import FEED, tenant
 
 from okitoki_agents.edge.agent.routes import RoutesError, foreign_numbers, merge, parse_routes
-from okitoki_agents.edge.kamailio import LandlineRoute, NumberRoute, rows, table_text
+from okitoki_agents.edge.kamailio import RESTRICTED_REALM, LandlineRoute, NumberRoute, rows, table_text
 
 
 def test_a_feed_becomes_kamailios_tables() -> None:
@@ -88,6 +88,26 @@ def test_of_a_tenant_that_is_not_served_only_the_numbers_are_known(state: str) -
     assert {(route.tenant, route.host) for route in refused.numbers.values()} == {("acme", tenant().host)}
     assert (refused.queues, refused.ha1, refused.realms, refused.landlines) == ({}, {}, {}, {})
     assert merge({"acme": tenant(state=state)}, {}) == refused
+
+
+def test_of_a_restricted_tenant_calls_go_to_landlines_and_phones_are_told_why() -> None:
+    """A number without a landline has an empty queue (480); one with a landline has nothing else to be tried first."""
+    feeds = {"acme": parse_routes(FEED, "acme")}
+    restricted = merge({"acme": tenant(state="Restricted")}, feeds)
+    assert restricted.landlines == merge({"acme": tenant()}, feeds).landlines
+    assert set(restricted.landlines) == {"+380441234567"}
+    assert restricted.numbers == {"+380441234568": NumberRoute("acme", "-", tenant().host)}
+    assert (restricted.queues, restricted.ha1) == ({}, {})
+    assert restricted.realms == {tenant().host: RESTRICTED_REALM}
+    assert merge({"acme": tenant(state="Restricted")}, {}) == restricted
+
+
+@pytest.mark.parametrize("state", ["Paused", "Suspended"])
+def test_a_restriction_gives_way_to_a_pause_and_a_suspension_and_comes_back(state: str) -> None:
+    feeds = {"acme": parse_routes(FEED, "acme")}
+    restricted = merge({"acme": tenant(state="Restricted")}, feeds)
+    assert merge({"acme": tenant(state=state)}, feeds).realms == {}
+    assert merge({"acme": tenant(state="Restricted")}, feeds) == restricted
 
 
 def test_a_queue_of_the_name_that_stands_for_none_gets_no_call() -> None:

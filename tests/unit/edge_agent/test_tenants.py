@@ -100,4 +100,13 @@ def test_the_certificate_is_one_file_of_chain_and_key() -> None:
 def test_a_document_of_an_operator_that_knows_no_states_is_of_an_active_tenant() -> None:
     assert "state" not in TENANT
     assert parse_tenant(TENANT).served
+    assert parse_tenant(TENANT).staffed
     assert not parse_tenant({**TENANT, "state": "Paused"}).served
+
+
+@pytest.mark.parametrize(
+    ("state", "served", "staffed"), [("Active", True, True), ("Restricted", True, False), ("Suspended", False, False)]
+)
+def test_who_is_let_in_in_each_state(state: str, served: bool, staffed: bool) -> None:
+    found = parse_tenant({**TENANT, "state": state})
+    assert (found.served, found.staffed) == (served, staffed)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from okitoki_agents.edge.agent.tenants import NUMBER, EdgeTenant
-from okitoki_agents.edge.kamailio import LandlineRoute, NumberRoute, Routes
+from okitoki_agents.edge.kamailio import RESTRICTED_REALM, LandlineRoute, NumberRoute, Routes
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """Queues and users. They become parts of htable keys and SIP URIs, so `:`, `|`, `,`, `@` and blanks are out."""
@@ -94,7 +94,8 @@ def merge(tenants: Mapping[str, EdgeTenant], feeds: Mapping[str, TenantRoutes]) 
 
     A number that two tenants hold stays with the first by name; the operator refuses that before it comes here. Of a
     tenant that is not served only the numbers are known, without a queue: a caller is told 480, and its phones, whose
-    realm is unknown, 403.
+    realm is unknown, 403. Of a restricted one those with a landline are known by that alone, so that every call goes
+    there and no phone is asked; its phones hear why they are refused.
     """
     numbers: dict[str, NumberRoute] = {}
     queues: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -102,12 +103,16 @@ def merge(tenants: Mapping[str, EdgeTenant], feeds: Mapping[str, TenantRoutes]) 
     realms: dict[str, str] = {}
     landlines: dict[str, LandlineRoute] = {}
     for name, tenant in sorted(tenants.items()):
-        if not tenant.served:
+        if tenant.served:
+            for number, found in tenant.landlines.items():
+                landlines.setdefault(number, LandlineRoute(name, tenant.host, found))
+        if not tenant.staffed:
             for number in tenant.numbers:
-                numbers.setdefault(number, NumberRoute(name, UNSERVED_QUEUE, tenant.host))
+                if number not in landlines:
+                    numbers.setdefault(number, NumberRoute(name, UNSERVED_QUEUE, tenant.host))
+            if tenant.served:
+                realms[tenant.host] = RESTRICTED_REALM
             continue
-        for number, found in tenant.landlines.items():
-            landlines.setdefault(number, LandlineRoute(name, tenant.host, found))
         feed = feeds.get(name)
         if feed is None:
             continue

@@ -18,8 +18,9 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
-STATES = ("Active", "Paused", "Suspended")
-"""Only an Active tenant's calls and requests are let through."""
+STATES = ("Active", "Paused", "Restricted", "Suspended")
+SERVED_STATES = ("Active", "Restricted")
+"""In which API requests are let through; calls reach the tenant's phones, and these the region, only while Active."""
 
 
 class TenantError(ValueError):
@@ -44,7 +45,12 @@ class EdgeTenant:
 
     @property
     def served(self) -> bool:
-        """Whether calls and requests are let through."""
+        """Whether API requests are let through, and incoming calls to somebody."""
+        return self.state in SERVED_STATES
+
+    @property
+    def staffed(self) -> bool:
+        """Whether the tenant's phones are let in; else incoming calls go to landlines at most."""
         return self.state == "Active"
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from okitoki.reconcile.conditions import Condition, failing, good, merge, news, progressing, summary
+from okitoki.reconcile.conditions import Condition, failing, good, merge, news, progressing, resting, summary
 from okitoki.reconcile.loop import status_patch
 
 FIRST = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -42,6 +42,14 @@ def test_news_are_new_failures_and_ready_changing_sides() -> None:
     broken = [failing("AppReady", "Broken", "x"), summary([failing("AppReady", "Broken", "x")])]
     assert [c.type for c in news(merge(old, ready, 1, FIRST), broken)] == ["AppReady", "Ready"]
     assert news(merge([], broken, 1, FIRST), broken) == []
+
+
+def test_to_be_ready_for_another_reason_is_news() -> None:
+    served, withheld = summary([good("A", "Fine", "")]), summary([resting("Restricted", "Restricted", "no operators")])
+    assert (withheld.status, withheld.reason) == ("True", "Restricted")
+    assert news(merge([], [served], 1, FIRST), [withheld]) == [withheld]
+    assert news(merge([], [withheld], 1, FIRST), [withheld]) == []
+    assert news(merge([], [withheld], 1, FIRST), [served]) == [served]
 
 
 def test_a_status_patch_holds_the_difference_and_removes_what_is_gone() -> None:

@@ -42,8 +42,8 @@ def scale(found: Observed) -> tuple[int, int]:
     return made["Deployment/app"]["spec"]["replicas"], made["StatefulSet/postgres"]["spec"]["replicas"]
 
 
-def test_an_active_and_a_suspended_tenant_run_whole() -> None:
-    for state in ("Active", "Suspended"):
+def test_every_tenant_but_a_paused_one_runs_whole() -> None:
+    for state in ("Active", "Restricted", "Suspended"):
         assert running(a_tenant(state=state), what_is_observed()) == Running(2, 3)
 
 

@@ -33,6 +33,8 @@ LANDLINES = {"landlines": ["+380447654321"]}
             "NoTrunkAnswers",
             "no trunk answers in kyiv: 198.18.1.150 Silent since X; landlines cannot be called",
         ),
+        ({"backup": LANDLINES, "state": "Restricted"}, {}, "Armed", "at every call"),
+        ({"numbers": NUMBERS, "state": "Restricted"}, {}, "RestrictedWithoutLandline", "to +380441234567 gets 480"),
     ],
 )
 def test_layer_1(spec: dict[str, Any], observed: dict[str, Any], reason: str, named: str) -> None:
