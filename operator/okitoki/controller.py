@@ -14,14 +14,14 @@ import aiohttp
 from okitoki.kube import labels, names
 from okitoki.kube.client import ApiError
 from okitoki.kube.lease import NotLeading
-from okitoki.kube.resources import NODE, SECRET, TENANT, VOICE_REGION, Manifest, ResourceType
+from okitoki.kube.resources import NODE, POD, SECRET, TENANT, VOICE_REGION, Manifest, ResourceType
 from okitoki.logs import log_context
 from okitoki.metrics import process as metrics
 from okitoki.reconcile.authority import AuthorityKeeper
 from okitoki.reconcile.kind import Context, Kind
 from okitoki.reconcile.loop import ApplyRefused, Reconciler, retry_after
 from okitoki.reconcile.queue import WorkQueue
-from okitoki.reconcile.trigger import fingerprint
+from okitoki.reconcile.trigger import concerned_tenants, fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Controller:
         self._kinds = {kind.resource.kind: kind for kind in kinds}
         self._reconcilers = {name: Reconciler(kind, ctx) for name, kind in self._kinds.items()}
         self._fingerprints: dict[tuple[str, str, str], str] = {}
+        self._edge_pods: dict[tuple[str, str, str], Manifest] = {}
         self.queue_watch: metrics.QueueWatch[Key] = metrics.QueueWatch(controller_name)
         self.queue: WorkQueue[Key] = WorkQueue(self.queue_watch)
         self._keeper = AuthorityKeeper(ctx, self.add_all)
@@ -102,6 +103,15 @@ class Controller:
             self._keeper.wake()
         else:
             self._owned_changed(metadata.get("labels") or {})
+            if body["kind"] == POD.kind and labels.EDGE_STATUS in (metadata.get("annotations") or {}):
+                self._edge_spoke(identity, None if event_type == "DELETED" else body)
+
+    def _edge_spoke(self, identity: tuple[str, str, str], pod: Manifest | None) -> None:
+        """Tenants whose calls go elsewhere now."""
+        for name in concerned_tenants(self._edge_pods.pop(identity, None), pod):
+            self.queue.add((TENANT.kind, name))
+        if pod is not None:
+            self._edge_pods[identity] = pod
 
     def _resource_changed(self, event_type: str | None, body: Manifest) -> None:
         kind, name = body["kind"], body["metadata"]["name"]

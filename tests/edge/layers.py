@@ -10,18 +10,21 @@ code 0 only if every call went where it must, in time, and was answered.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from drill import Drills, records, redis
-from lab import PHONES, SECOND_TRUNK, Lab, session, sh, wait_until
+from lab import PHONES, SECOND_TRUNK, Lab, Node, session, sh, wait_until
 from phones import LANDLINE, NUMBER, TENANT, Phones, summary
 
 from okitoki_agents.edge.render import SILENT_SECONDS
@@ -34,22 +37,25 @@ from okitoki_agents.edge import registrations
 from okitoki_agents.edge.facts import Paths
 assert registrations.keep(Paths())
 """
-_ASK = """
-import asyncio, json, os, pathlib, types
+_AGENT = """
+import asyncio, os, types
 from okitoki_agents.edge import facts
-from okitoki_agents.edge.agent import status, store, trunks
+from okitoki_agents.edge.agent import landline_mode, status, store, trunks
 here = facts.load(os.environ)
+folder = here.paths.data / "agent"
 pair = types.SimpleNamespace(own=status.Node(), peer=None)
 async def run():
-    asked = trunks.Trunks(here, pair, here.paths.data / "agent" / "trunks.json", lambda: None)
+    asked = trunks.Trunks(here, pair, folder / "trunks.json", lambda: None)
     asked._every = dict.fromkeys(asked._every, 1)
+    modes = landline_mode.LandlineMode(here, pair, folder, lambda tenant: True, lambda: None)
     while True:
         pair.own = status.parse_guard_status(store.read_json(here.paths.status))
         await asked.look()
+        modes.look()
         await asyncio.sleep(0.5)
 asyncio.run(run())
 """
-"""What the agent, which the lab does not run, does: asks the trunks, here every second."""
+"""Parts of the agent, which the lab does not run: it asks the trunks, here every second, and keeps the journal."""
 _DEAF_TRUNKS = """
 table ip trunk {{
     chain in {{
@@ -125,15 +131,18 @@ class Layers:
     def _silent(self, name: str, agents: int) -> tuple[str, bool]:
         phones = self._phones(name, 0, agents)
         try:
-            phones.register()
-            phones.site_reachable(False)
-            phones.call(short=[STREAM], long=False)
-            time.sleep(self.seconds)
-            # Power is back. A phone that was silent is passed over for a while, unless it registers anew.
-            phones.site_reachable(True)
-            gone_by = time.time()
-            time.sleep(SILENT_SECONDS + 8)
-            phones.finish()
+            with self._agent(self.drills.holder()) as folder:
+                phones.register()
+                phones.site_reachable(False)
+                phones.call(short=[STREAM], long=False)
+                time.sleep(self.seconds)
+                # Power is back. A phone that was silent is passed over for a while, unless it registers anew.
+                phones.site_reachable(True)
+                gone_by = time.time()
+                time.sleep(SILENT_SECONDS + 8)
+                phones.finish()
+                lines = [json.loads(line) for line in (folder / "landline-mode.jsonl").read_text().splitlines()]
+                journal = [f"{line['at'][11:23]} {line['mode']} ({line['why']})" for line in lines]
         finally:
             phones.close()
         found = phones.records()
@@ -145,7 +154,9 @@ class Layers:
         busy = {"480 No Agent Available"} if agents == 1 else set()
         good = set(ends) == {"landline"} and worst < BOUND_SECONDS
         good = good and later["agent"] > 0 and set(later) <= {"agent"} | busy
-        return f"{dict(ends)} after median {middle:.2f} worst {worst:.2f} s; power back: {dict(later)}", good
+        good = good and [line["mode"] for line in lines] == ["landlines", "agents"]
+        back = f"power back: {dict(later)}; journal: {', '.join(journal)}"
+        return f"{dict(ends)} after median {middle:.2f} worst {worst:.2f} s; {back}", good
 
     def s_busy(self) -> tuple[str, bool]:
         """Every agent talks: that is no fault of the site, and the carrier is told so."""
@@ -181,6 +192,19 @@ class Layers:
         good = ends == Counter(landline=5) and whole == 5 and all(v.outcome == COMPLETED for v in verdicts)
         return f"{seen} | {dict(ends)} | {summary(verdicts)} | {whole} whole records of {len(kept)}", good
 
+    @contextlib.contextmanager
+    def _agent(self, node: Node) -> Iterator[Path]:
+        """Parts of the agent run on `node`, from nothing, and write into the folder."""
+        folder = node.data / "agent"
+        shutil.rmtree(folder, ignore_errors=True)
+        process = subprocess.Popen(node.command("python3", "-c", _AGENT))
+        try:
+            yield folder
+        finally:
+            node.run("pkill", "-f", "landline_mode.LandlineMode", check=False)
+            process.wait(10)
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _trunks(self, name: str, *dead: str) -> tuple[str, list[dict[str, Any]]]:
         """Both trunks are asked until both answer; then what is asked of `dead` ones is lost. What the edge found, and
         the records of calls that were made after it."""
@@ -191,24 +215,21 @@ class Layers:
             found: dict[str, dict[str, str]] = json.loads(known.read_text()) if known.exists() else {}
             return {host: trunk["state"] for host, trunk in found.items()}
 
-        asking = subprocess.Popen(node.command("python3", "-c", _ASK))
         try:
-            phones.second_trunk()
-            phones.call(short=[STREAM], long=False)
-            wait_until("both trunks to answer", lambda: set(states().values()) == {"answers"}, 20)
-            sh("ip", "netns", "exec", "vc-c", "nft", _DEAF_TRUNKS.format(hosts=", ".join(dead)))
-            took = wait_until("the edge to see it", lambda: all(states()[host] == "silent" for host in dead), 20)
-            time.sleep(1)
-            since = time.time()
-            time.sleep(self.seconds)
-            phones.finish()
+            with self._agent(node):
+                phones.second_trunk()
+                phones.call(short=[STREAM], long=False)
+                wait_until("both trunks to answer", lambda: set(states().values()) == {"answers"}, 20)
+                sh("ip", "netns", "exec", "vc-c", "nft", _DEAF_TRUNKS.format(hosts=", ".join(dead)))
+                took = wait_until("the edge to see it", lambda: all(states()[host] == "silent" for host in dead), 20)
+                time.sleep(1)
+                since = time.time()
+                time.sleep(self.seconds)
+                phones.finish()
+                seen = f"{states()} after {took:.1f} s"
         finally:
             phones.close()
             sh("ip", "netns", "exec", "vc-c", "nft", "delete table ip trunk", check=False)
-            node.run("pkill", "-f", "trunks.Trunks", check=False)
-            asking.wait(10)
-            seen = f"{states()} after {took:.1f} s"
-            known.unlink(missing_ok=True)
         calls = {r["callId"] for r in phones.records() if r["role"] == "carrier" and r["attemptedAt"] > since}
         return seen, [record for record in phones.records() if record["callId"] in calls]
 

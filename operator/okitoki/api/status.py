@@ -83,6 +83,30 @@ class AppStatus(Strict):
     """Ready pods of those wanted, such as 2/2."""
 
 
+class LandlineStatus(Strict):
+    """Where a tenant's calls go in one region, since they first went to landlines."""
+
+    region: Annotated[str, Field(max_length=40)]
+    """Name of the VoiceRegion."""
+    mode: Literal["Agents", "Landlines"]
+    """Landlines: layer 1 is active, the edge calls landlines because no phone of the tenant answers."""
+    since: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the last switch was."""
+    reason: Annotated[str, Field(max_length=40)]
+    """Why: NoRoutes, NoPhoneRegistered or PhonesSilent; PhoneAnswers for the way back."""
+    switches: Annotated[int, Field(ge=0)]
+    """How often calls have gone over to landlines so far."""
+
+
+class BackupStatus(Strict):
+    """The two layers of taking calls when servers or the tenant's site are away."""
+
+    armed: list[Literal["Landlines", "CarrierForwarding"]] | None = None
+    """Layers that would take calls."""
+    landlines: list[LandlineStatus] | None = None
+    """Layer 1 by region, of those where it has been active."""
+
+
 class TenantStatus(ResourceStatus):
     """State of a Tenant."""
 
@@ -98,6 +122,8 @@ class TenantStatus(ResourceStatus):
     """The certificate of the app."""
     numbers: int | None = None
     """Telephone numbers that the tenant has now."""
+    backup: BackupStatus | None = None
+    """Which layer is armed, and which is active since when and why."""
 
 
 class TrunkStatus(Strict):

@@ -50,6 +50,9 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "okitoki_tenant_app_pods": Family("Pods of the app that are ready.", "Tenant"),
     "okitoki_tenant_app_pods_wanted": Family("Pods of the app that the spec asks for.", "Tenant"),
+    "okitoki_tenant_landlines_active": Family(
+        "1 while the tenant's calls in the region go to landlines, 0 once they go to agents again.", "Tenant", "region"
+    ),
     "okitoki_region_ready": Family("1 if the VoiceRegion's condition Ready is True.", "VoiceRegion"),
     "okitoki_region_stalled": Family("1 while the VoiceRegion's spec cannot be acted on.", "VoiceRegion"),
     "okitoki_region_edge_protected": Family("1 if the loss of either node would cost no call.", "VoiceRegion"),

@@ -12,6 +12,7 @@ from okitoki.database.rebuild import Losses
 from okitoki.database.state import DatabaseState
 from okitoki.kube import names
 from okitoki.kube.authority import AuthoritySet
+from okitoki.kube.edge_report import LandlineMode
 from okitoki.kube.ownership import NamespaceState
 from okitoki.kube.pki import KeyPair
 from okitoki.kube.resources import Manifest
@@ -38,6 +39,8 @@ class RegionFacts:
     """CIDRs from which processes of the region's nodes reach pods."""
     dead_trunks: tuple[str, ...] = ()
     """All hosts of the region's carriers, with their states, when none of them takes calls."""
+    landlines: LandlineMode | None = None
+    """Where the tenant's calls go there; None while its edge does not say, or they never went to landlines."""
 
     @property
     def exists(self) -> bool:

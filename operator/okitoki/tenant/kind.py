@@ -26,6 +26,7 @@ from okitoki.tenant.build import build
 from okitoki.tenant.conditions import conditions
 from okitoki.tenant.facts import Observed, accepted_numbers, hosts
 from okitoki.tenant.finalize import finalize
+from okitoki.tenant.layers import backup_status
 from okitoki.tenant.measures import REBUILT, last_primary, last_switchover, measures, news
 from okitoki.tenant.observe import observe
 from okitoki.tenant.shown import Handshake, ShownCertificates
@@ -172,6 +173,7 @@ class TenantKind:
             "app": {"replicas": f"{observed.app.ready}/{resource.spec.app.replicas}"},
             "certificate": certificate,
             "numbers": len(accepted_numbers(resource, observed)) if known else None,
+            "backup": backup_status(resource, observed, outcome.before),
         }
 
     def news(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[News]:

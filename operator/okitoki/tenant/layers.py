@@ -1,17 +1,30 @@
-"""Which of the two layers of taking calls is armed, and why not: conditions without a part in `Ready`. Pure."""
+"""Which of the two layers of taking calls is armed, and why not, and whether layer 1 is active: conditions without a
+part in `Ready`, status and news. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 from okitoki.api.tenant import Tenant
 from okitoki.reconcile.conditions import Condition
+from okitoki.reconcile.kind import News
 from okitoki.tenant.facts import Observed, landlines, without_landline
+
+REASONS = {
+    "NoRoutes": "the edge knows no agents for the number: it has no routes of the tenant's app, or the tenant is Restricted",
+    "NoPhoneRegistered": "no phone of the queue is registered",
+    "PhonesSilent": "the phones that are registered do not say a word",
+    "PhoneAnswers": "a phone answers",
+    "Unknown": "the edge does not say why",
+}
 
 
 def layers(tenant: Tenant, observed: Observed) -> list[Condition]:
     """Layer 1 and layer 2."""
-    return [landline_armed(tenant, observed), carrier_forwarding_armed(tenant, observed)]
+    return [landline_armed(tenant, observed), carrier_forwarding_armed(tenant, observed), *landlines_active(observed)]
 
 
 def landline_armed(tenant: Tenant, observed: Observed) -> Condition:
@@ -73,6 +86,58 @@ def carrier_forwarding_armed(tenant: Tenant, observed: Observed) -> Condition:
         "call shows it",
         optional=True,
     )
+
+
+def landlines_active(observed: Observed) -> list[Condition]:
+    """`LandlinesActive`, only while calls go to landlines in a region."""
+    active = [(r.name, r.landlines) for r in observed.regions if r.landlines and r.landlines.mode == "Landlines"]
+    if not active:
+        return []
+    text = "; ".join(
+        f"calls in region {region} go to landlines since {_time(mode.since)}: {REASONS[mode.reason]}"
+        for region, mode in active
+    )
+    return [Condition("LandlinesActive", "True", active[0][1].reason, text, abnormal=True)]
+
+
+def backup_status(tenant: Tenant, observed: Observed, before: Mapping[str, Any]) -> dict[str, Any]:
+    """`status.backup`. Of a region whose edge does not say anything now what it said last is kept."""
+    armed = {"LandlineArmed": "Landlines", "CarrierForwardingArmed": "CarrierForwarding"}
+    known = {item["region"]: item for item in (before.get("backup") or {}).get("landlines") or []}
+    for region in observed.regions:
+        if (mode := region.landlines) is not None:
+            known[region.name] = {
+                "region": region.name,
+                "mode": mode.mode,
+                "since": _time(mode.since),
+                "reason": mode.reason,
+                "switches": mode.switches,
+            }
+    found = [known[name] for name in tenant.spec.regions if name in known]
+    conditions = landline_armed(tenant, observed), carrier_forwarding_armed(tenant, observed)
+    return {"armed": [armed[c.type] for c in conditions if c.status == "True"], "landlines": found or None}
+
+
+def layer_news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
+    """Each switch of a tenant's calls to landlines and back; several between two looks are told as one."""
+    old = {item["region"]: item for item in (before.get("backup") or {}).get("landlines") or []}
+    found = []
+    for item in (after.get("backup") or {}).get("landlines") or []:
+        was = old.get(item["region"], {"mode": "Agents", "switches": 0})
+        if (item["mode"], item["since"]) == (was["mode"], was.get("since")):
+            continue
+        away, times = item["mode"] == "Landlines", item["switches"] - was["switches"]
+        way = "to landlines" if away else "to agents again"
+        missed = (
+            f", after {times} switches to landlines since the last word" if times > (was["mode"] == "Agents") else ""
+        )
+        text = f"calls in region {item['region']} go {way} since {item['since']}: {REASONS[item['reason']]}{missed}"
+        found.append(News("LandlinesActive" if away else "AgentsActive", text, warning=away))
+    return found
+
+
+def _time(epoch_seconds: int) -> str:
+    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _off(kind: str, reason: str, message: str) -> Condition:

@@ -13,6 +13,7 @@ from okitoki.reconcile.kind import News, Outcome
 from okitoki.tenant.decide import SWITCH_OVER
 from okitoki.tenant.facts import Observed
 from okitoki.tenant.hibernation import running
+from okitoki.tenant.layers import layer_news
 
 FAILOVERS = "okitoki_tenant_database_failovers_total"
 REBUILT = "okitoki_tenant_database_members_rebuilt_total"
@@ -23,7 +24,10 @@ def measures(tenant: Tenant, observed: Observed) -> Measures:
     if observed.namespace != "ours":
         return {}
     database, primary, wanted = observed.database, observed.database.primary, running(tenant, observed)
-    found = {
+    found: dict[str, float | Mapping[str, float]] = {
+        "okitoki_tenant_landlines_active": {
+            region.name: float(region.landlines.mode == "Landlines") for region in observed.regions if region.landlines
+        },
         "okitoki_tenant_database_members": float(database.in_order),
         "okitoki_tenant_database_members_wanted": float(wanted.database),
         "okitoki_tenant_app_pods": float(observed.app.ready),
@@ -58,9 +62,12 @@ def last_switchover(tenant: Tenant, observed: Observed, outcome: Outcome) -> Map
 
 
 def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
-    """A change of the primary. While none takes writes nothing is told: the condition does that."""
+    """A change of the primary (while none takes writes nothing is told: the condition does that), and of where calls
+    go."""
     old = (before.get("database") or {}).get("lastPrimary")
     new = (after.get("database") or {}).get("lastPrimary")
-    if not old or not new or old == new:
-        return []
-    return [News("PrimaryChanged", f"the primary of the database was {old} and is {new} now", counter=FAILOVERS)]
+    found = layer_news(before, after)
+    if old and new and old != new:
+        text = f"the primary of the database was {old} and is {new} now"
+        found.append(News("PrimaryChanged", text, counter=FAILOVERS))
+    return found

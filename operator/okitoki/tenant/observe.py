@@ -17,6 +17,7 @@ from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
 from okitoki.kube.authority import AuthoritySet
 from okitoki.kube.diff import parse_quantity
+from okitoki.kube.edge_report import LandlineMode, landline_modes
 from okitoki.kube.ownership import namespace_state
 from okitoki.kube.pki import KeyPair, certificate_ids, decode
 from okitoki.kube.resources import NAMESPACE, NODE, PERSISTENT_VOLUME_CLAIM, POD, STORAGE_CLASS, Manifest, ObjectKey
@@ -63,7 +64,7 @@ async def observe(
     return Observed(
         settings=Settings(ctx.namespace, ctx.images.app, ctx.images.postgres, authorities),
         namespace=state,
-        regions=tuple([await _region(ctx, region) for region in tenant.spec.regions]),
+        regions=tuple([await _region(ctx, region, name) for region in tenant.spec.regions]),
         secrets=secrets,
         database=database,
         dynamic_configuration=_dynamic(store),
@@ -178,7 +179,7 @@ async def _volumes(ctx: Context, live: Live, namespace: str, claims: list[Manife
     return Volumes(size, _sizes(claims), expandable)
 
 
-async def _region(ctx: Context, name: str) -> RegionFacts:
+async def _region(ctx: Context, name: str, tenant: str) -> RegionFacts:
     raw = ctx.index.regions.get(name)
     if raw is None:
         return RegionFacts(name)
@@ -192,7 +193,14 @@ async def _region(ctx: Context, name: str) -> RegionFacts:
         namespace_ready=namespace_state(found, raw["metadata"]["uid"]) == "ours",
         node_blocks=tuple(sorted({block for node in nodes for block in node_blocks(node)})),
         dead_trunks=dead_trunks(raw),
+        landlines=landline_mode(await ctx.client.list(POD, namespace, labels.selector("edge", region=name)), tenant),
     )
+
+
+def landline_mode(pods: list[Manifest], tenant: str) -> LandlineMode | None:
+    """Where a tenant's calls go, by the latest word of a region's edge pods."""
+    said = [modes[tenant] for pod in pods if tenant in (modes := landline_modes(pod))]
+    return max(said, key=lambda mode: (mode.since, mode.switches), default=None)
 
 
 def dead_trunks(region: Manifest) -> tuple[str, ...]:

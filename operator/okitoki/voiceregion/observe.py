@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from okitoki.api.voiceregion import VoiceRegion
 from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
+from okitoki.kube.edge_report import edge_report
 from okitoki.kube.ownership import namespace_state
 from okitoki.kube.pki import KeyPair, certificate_ids, decode
 from okitoki.kube.resources import NAMESPACE, NODE, POD, Manifest, ObjectKey, condition, condition_is_true
@@ -125,7 +125,7 @@ def workload(stateful_set: Manifest | None) -> Workload:
 def edge_pod(pod: Manifest) -> EdgePod:
     """A pod and what its agent says of the node."""
     metadata = pod["metadata"]
-    report = _report(metadata)
+    report = edge_report(pod)
     holds = report.get("holds")
     return EdgePod(
         name=metadata["name"],
@@ -158,14 +158,6 @@ def _trunks(document: Any) -> tuple[Trunk, ...]:
                 Trunk(host, str(said.get("carrier")), state, int(said.get("since") or 0), int(code) if code else None)
             )
     return tuple(found)
-
-
-def _report(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        found = json.loads((metadata.get("annotations") or {}).get(labels.EDGE_STATUS, "{}"))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _times(document: Any) -> dict[str, float]:

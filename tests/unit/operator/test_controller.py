@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
@@ -109,3 +110,25 @@ async def test_a_failing_resource_is_tried_again_and_the_worker_lives(
     await controller._reconcile(("Tenant", "acme"))
     assert await controller.queue.get() == ("Tenant", "acme")
     assert store.asked == ["acme"]
+
+
+async def test_a_word_of_an_edge_about_a_tenants_calls_asks_for_that_tenant_only(controller: Controller) -> None:
+    def edge(landlines: dict[str, Any], **further: Any) -> dict[str, Any]:
+        annotations = {labels.EDGE_STATUS: json.dumps({"landlines": landlines, **further})}
+        found = {"name": "edge-0", "namespace": "okitoki-region-kyiv", "labels": labels.owned("edge", region="kyiv")}
+        return {"kind": "Pod", "metadata": {**found, "annotations": annotations}}
+
+    acme = {"mode": "landlines", "since": 5, "why": "no-routes", "switches": 1}
+    globex = {**acme, "mode": "agents"}
+    controller.notice(None, edge({"globex": globex}))
+    assert await keys(controller) == ["globex"]
+    controller.notice("MODIFIED", edge({"acme": acme, "globex": globex}))
+    assert await keys(controller) == ["acme"]
+    controller.notice("MODIFIED", edge({"acme": acme, "globex": globex}, holds=["sip"]))
+    assert await keys(controller) == []
+    controller.notice("MODIFIED", edge({}))
+    assert await keys(controller) == []
+    controller.notice("MODIFIED", edge({"acme": {**acme, "mode": "agents", "since": 9}}))
+    assert await keys(controller) == ["acme"]
+    controller.notice("DELETED", edge({"acme": acme}))
+    assert await keys(controller) == []

@@ -19,6 +19,7 @@ from okitoki_agents.edge import kamailio, registrations
 from okitoki_agents.edge.agent import (
     endpoints,
     haproxy,
+    landline_mode,
     ng,
     peer,
     reporter,
@@ -81,6 +82,13 @@ class Agent:
             lambda number: f"media-{number}" in self._pair.own.holds,
         )
         self._trunks = trunks.Trunks(facts, self._pair, self._folder / "trunks.json", self._wake.set)
+        self._landlines = landline_mode.LandlineMode(
+            facts,
+            self._pair,
+            self._folder,
+            lambda tenant: not self._tenants_known or tenant in self._tenants,
+            self._wake.set,
+        )
         self._reporter = reporter.Reporter(client, facts.pod_namespace, facts.pod_name)
 
     def _reflector(self, kind: str, selector: str, on_change: Callable[[dict[str, Object]], None]) -> Reflector:
@@ -97,9 +105,10 @@ class Agent:
             self._facts.region.ports.agent,
         )
         try:
+            works = (self._pods, self._secrets, self._pair, self._deliverer, self._trunks, self._landlines)
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for work in (self._pods, self._secrets, self._pair, self._deliverer, self._trunks):
+                for work in works:
                     group.create_task(work.run())
                 group.create_task(self._repeat(self._converge))
                 group.create_task(self._repeat(self._report))
@@ -288,11 +297,11 @@ class Agent:
         return status.node_document(self._own(), not self.unready())
 
     def _own(self) -> status.Node:
-        return replace(self._pair.own, trunks=self._trunks.documents())
+        return replace(self._pair.own, trunks=self._trunks.documents(), landlines=self._landlines.documents())
 
     async def _report(self) -> None:
         document = status.annotation(
-            self._own(),
+            replace(self._own(), landlines=landline_mode.reported(self._landlines.states)),
             self._pair.since,
             self._pair.peer_address,
             self._pair.peer is not None and self._pair.peer.answers,
@@ -327,6 +336,10 @@ class Agent:
         ]
         if "sip" in pair.own.holds:
             samples += self._trunks.samples()
+            samples += [
+                ("okitoki_edge_tenant_landlines", {"tenant": name}, float(state.mode == "landlines"))
+                for name, state in self._landlines.states.items()
+            ]
         for engine, counts in pair.own.sessions.items():
             for kind, count in (("own", counts.own), ("foreign", counts.foreign)):
                 samples.append(("okitoki_edge_sessions", {"engine": engine, "kind": kind}, float(count)))

@@ -20,14 +20,16 @@ SESSIONS_TOLERANCE_SHARE = 0.05
 @dataclass(frozen=True)
 class Node:
     """One node of the pair. sessions: by engine, "1" and "2"; an engine that does not answer is missing. comings: how
-    often each address has come to this node since its guard started. trunks: what it knows of
-    them (`trunks.Trunk.document` by host), of the peer unchecked."""
+    often each address has come to this node since its guard started. trunks,
+    landlines: what it knows of them (`trunks.Trunk.document` by host, `landline_mode.State.document` by tenant), of the
+    peer unchecked."""
 
     holds: tuple[str, ...] = ()
     services: Mapping[str, str] = field(default_factory=dict)
     sessions: Mapping[str, Sessions] = field(default_factory=dict)
     comings: Mapping[str, int] = field(default_factory=dict)
     trunks: Mapping[str, Any] = field(default_factory=dict)
+    landlines: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def node_document(node: Node, ready: bool) -> dict[str, Any]:
     return {
         "ready": ready,
         "trunks": dict(node.trunks),
+        "landlines": dict(node.landlines),
         "holds": list(node.holds),
         "services": dict(node.services),
         "sessions": {name: {"own": counts.own, "foreign": counts.foreign} for name, counts in node.sessions.items()},
@@ -73,9 +76,8 @@ def parse_node_document(document: Any) -> tuple[Node, bool]:
         str(name): Sessions(own=int(counts["own"]), foreign=int(counts["foreign"]))
         for name, counts in document["sessions"].items()
     }
-    return Node(node.holds, node.services, sessions, node.comings, document.get("trunks") or {}), bool(
-        document["ready"]
-    )
+    trunks, landlines = document.get("trunks") or {}, document.get("landlines") or {}
+    return Node(node.holds, node.services, sessions, node.comings, trunks, landlines), bool(document["ready"])
 
 
 def unready(node: Node, guard_alive: bool, routes_published: bool, haproxy_error: str | None) -> list[str]:
@@ -155,10 +157,12 @@ def annotation(
     certificate: str | None,
     authorities: list[str],
 ) -> dict[str, Any]:
-    """The document of the pod's annotation `platform.oki-toki.net/edge-status`; nothing in it changes at rest. Of the
-    trunks only the node with the SIP address speaks."""
+    """The document of the pod's annotation `platform.oki-toki.net/edge-status`; nothing in it changes at rest. Of
+    trunks and landlines only the node with the SIP address speaks."""
+    speaks = "sip" in node.holds
     return {
-        "trunks": dict(sorted(node.trunks.items())) if "sip" in node.holds else {},
+        "landlines": dict(node.landlines) if speaks else {},
+        "trunks": dict(sorted(node.trunks.items())) if speaks else {},
         "holds": list(node.holds),
         "since": dict(sorted(since.items())),
         "comings": dict(sorted(node.comings.items())),

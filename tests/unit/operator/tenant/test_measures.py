@@ -32,6 +32,7 @@ def test_a_tenant_that_is_well() -> None:
         "okitoki_tenant_database_synchronous_standbys": 2,
         "okitoki_tenant_database_timeline": 3,
         "okitoki_tenant_app_pods": 2,
+        "okitoki_tenant_landlines_active": {},
         "okitoki_tenant_app_pods_wanted": 2,
         "okitoki_certificate_expiry_seconds": leaf.expires.timestamp(),
     }
