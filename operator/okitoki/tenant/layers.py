@@ -14,7 +14,7 @@ from okitoki.reconcile.kind import News
 from okitoki.tenant.facts import Observed, landlines, without_landline
 
 REASONS = {
-    "NoRoutes": "the edge knows no agents for the number: it has no routes of the tenant's app, or the tenant is Restricted",
+    "NoRoutes": "the edge knows no agents for the number: the app gave it no routes, or the tenant is Restricted",
     "NoPhoneRegistered": "no phone of the queue is registered",
     "PhonesSilent": "the phones that are registered do not say a word",
     "PhoneAnswers": "a phone answers",
