@@ -41,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
     drill = commands.add_parser("drill", help="faults under load, each with a verdict (docs/drills.md)")
     drill.add_argument("--plan", default="smoke", help="a file of chaos/plans: smoke, full, soak, controls")
     drill.add_argument("--seed", type=int, help="of targets, moments and order; by default the time")
-    drill.add_argument("--only", action="append", default=[], metavar="EXPERIMENT", help="may be given several times")
+    drill.add_argument(
+        "--only", action="extend", nargs="+", default=[], metavar="EXPERIMENT", help="only these of the plan"
+    )
     drill.add_argument("--hours", type=float, help="of a plan that draws its faults")
     drill.add_argument("--resume", type=Path, metavar="FOLDER", help="go on with an interrupted drill")
     drill.add_argument("--dry-run", action="store_true", help="print what would be done now, and do nothing")
