@@ -18,6 +18,7 @@ from okitoki_agents.database.agent import DatabaseAgent
 from okitoki_agents.database.fencing import Fencing
 from okitoki_agents.database.local import LocalServer
 from okitoki_agents.database.peers import HANDOVER_SECONDS, PORT, Peers, application
+from okitoki_agents.database.reinitialise import PatroniApi, Reinitialiser
 from okitoki_agents.database.replace import Replacement
 from okitoki_agents.database.store import SELECTOR, PatroniStore
 from okitoki_agents.kube import ApiClient, Reflector
@@ -65,14 +66,20 @@ async def run(found: Settings, client: ApiClient) -> None:
             Fencing(found.name, server, FENCE_FILE),
             Replacement(found.name, lock, peers),
         )
+        reinitialiser = Reinitialiser(found.name, server, lock, PatroniApi(found.token, session), agent.address)
+
+        def status() -> dict[str, object]:
+            return {**agent.status(), "standstill": reinitialiser.reason}
+
         handlers = {"consent": agent.consent, "cut": agent.cut, "withdraw": agent.withdraw, "handover": agent.handover}
-        runner = web.AppRunner(application(found.token, handlers, agent.status), access_log=None)
+        runner = web.AppRunner(application(found.token, handlers, status), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "0.0.0.0", PORT).start()
         async with asyncio.TaskGroup() as group:
             group.create_task(Reflector(client, f"{base}/pods", SELECTOR, agent.on_pods).run())
             group.create_task(Reflector(client, f"{base}/configmaps", SELECTOR, agent.on_maps).run())
             group.create_task(agent.run())
+            group.create_task(reinitialiser.run(lambda: agent.store, lambda: agent.fenced))
 
 
 async def handover(found: Settings) -> None:

@@ -117,6 +117,11 @@ class DatabaseAgent:
         """A member's last known address."""
         return self._addresses.get(member)
 
+    @property
+    def fenced(self) -> bool:
+        """Whether this server's stream is cut."""
+        return self._fencing.fence is not None
+
     def _follow(self, holder: str | None) -> None:
         if self._probing is not None:
             self._probing.cancel()

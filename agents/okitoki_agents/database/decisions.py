@@ -78,7 +78,7 @@ class Store:
     """Patroni's ConfigMaps as last seen. A version of 0 means that the object is not there.
 
     `switchover`: somebody has asked Patroni for one, and named who is to follow. `stopping`: the operator is about to
-    stop all members.
+    stop all members. `synchronous`: how many voters a commit waits for.
     """
 
     leader: str | None
@@ -89,6 +89,7 @@ class Store:
     paused: bool
     switchover: bool = False
     stopping: bool = False
+    synchronous: int = 1
 
     @property
     def primary(self) -> str | None:

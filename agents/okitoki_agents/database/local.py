@@ -48,7 +48,7 @@ class LocalServer:
 
     def __init__(self, conninfo: str = CONNINFO, data: Path = DATA) -> None:
         self._conninfo = make_conninfo(conninfo, application_name="okitoki-agent")
-        self._data = data
+        self.data = data
 
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[Session]:
@@ -62,17 +62,35 @@ class LocalServer:
 
     async def _ask(self, query: LiteralString) -> object | None:
         """The one value that a query returns; None when there is none, or no answer in time."""
+        row = await self._row(query)
+        return row[0] if row else None
+
+    async def _row(self, query: LiteralString) -> tuple[object, ...] | None:
+        """The one row that a query returns; None when there is none, or no answer in time."""
         try:
             async with asyncio.timeout(QUERY_SECONDS), self._session() as session:
-                row = await (await session.execute(query)).fetchone()
+                return await (await session.execute(query)).fetchone()
         except (psycopg.Error, OSError, TimeoutError):
             return None
-        return row[0] if row else None
 
     async def in_recovery(self) -> bool | None:
         """Whether it is a standby; None when it does not answer."""
         found = await self._ask("select pg_is_in_recovery()")
         return None if found is None else bool(found)
+
+    async def streams(self) -> bool:
+        """Whether it is a standby that streams."""
+        return await self._ask("select true from pg_stat_wal_receiver where status = 'streaming'") is True
+
+    async def wal(self) -> tuple[int, int]:
+        """How much WAL it has received and replayed (bytes); zeros when it does not answer or is no standby."""
+        row = await self._row(
+            """
+            select coalesce(pg_last_wal_receive_lsn() - '0/0', 0)::bigint,
+                   coalesce(pg_last_wal_replay_lsn() - '0/0', 0)::bigint
+            """
+        )
+        return (int(str(row[0])), int(str(row[1]))) if row else (0, 0)
 
     async def cut(self) -> Position:
         """Cut the stream from the primary and make sure that none begins; returns what the server has then.
@@ -190,7 +208,7 @@ class LocalServer:
     def postmaster(self) -> int | None:
         """The postmaster's pid, from its pid file, if it lives."""
         try:
-            pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+            pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
         except (OSError, ValueError):
             return None
         return pid if procfs.process(pid) else None
@@ -201,7 +219,7 @@ class LocalServer:
 
     def _configured_upstream(self) -> str | None:
         try:
-            text = (self._data / "postgresql.conf").read_text()
+            text = (self.data / "postgresql.conf").read_text()
         except OSError:
             return None
         found = re.findall(r"^\s*primary_conninfo\s*=\s*'((?:[^']|'')*)'", text, re.MULTILINE)

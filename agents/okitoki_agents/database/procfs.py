@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,6 +38,39 @@ def process(pid: int, proc: Path = PROC) -> Process | None:
     return Process(pid, state, pending)
 
 
+def title(pid: int, proc: Path = PROC) -> str:
+    """A process' command line, which PostgreSQL's processes write what they do in; empty when it is gone."""
+    try:
+        return (proc / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def io(pid: int, proc: Path = PROC) -> dict[str, int] | None:
+    """What a process has read and written so far (bytes), by the kernel's names; None when it can't be told."""
+    try:
+        text = (proc / str(pid) / "io").read_text()
+    except OSError:
+        return None
+    return {name: int(value) for name, _, value in (line.partition(":") for line in text.splitlines()) if value}
+
+
+def age(pid: int, proc: Path = PROC) -> tuple[int, float] | None:
+    """When a process began (clock ticks since the machine's start, never the same for a number used again) and how old
+    it is (s); None when it is gone."""
+    try:
+        began = int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
+        up = float((proc / "uptime").read_text().split()[0])
+    except (OSError, IndexError, ValueError):
+        return None
+    return began, up - began / os.sysconf("SC_CLK_TCK")
+
+
+def children(parent: int, proc: Path = PROC) -> Iterator[int]:
+    """A process' children."""
+    return titled("", parent, proc)
+
+
 def titled(words: str, parent: int | None = None, proc: Path = PROC) -> Iterator[int]:
     """Processes whose title (command line) contains these words: all of them, or only those of one parent."""
     for folder in proc.iterdir():
@@ -46,8 +80,7 @@ def titled(words: str, parent: int | None = None, proc: Path = PROC) -> Iterator
             # The second field is the command in parentheses and may hold anything, so what counts comes after the last.
             if parent not in (None, int((folder / "stat").read_text().rpartition(")")[2].split()[1])):
                 continue
-            title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (OSError, IndexError):
             continue
-        if words in title:
+        if words in title(int(folder.name), proc):
             yield int(folder.name)

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from okitoki_agents.database.decisions import Store
+from okitoki_agents.database.standstill import Mark
 from okitoki_agents.kube import ApiClient, ApiError, Object
 
 SCOPE = "postgres"
@@ -23,6 +24,8 @@ REQUEST_SECONDS = 2.0
 STOPPING = "platform.oki-toki.net/stopping"
 """On `postgres-config`, by the operator: all members are about to stop."""
 FENCED_FOR = "platform.oki-toki.net/fenced-for"
+REINITIALISED = "platform.oki-toki.net/reinitialised"
+"""On `postgres-config`, by the agents: the member that was made anew last, when and why (JSON)."""
 HANDED_OVER_FROM = "platform.oki-toki.net/handed-over-from"
 
 
@@ -43,10 +46,20 @@ def parse(maps: Mapping[str, Object]) -> Store:
         sync_leader=sync.get("leader") or None,
         voters=frozenset(name for name in (sync.get("sync_standby") or "").split(",") if name),
         sync_version=_version(maps.get(SYNC)),
-        paused=_paused(_annotations(maps.get(CONFIG)).get("config", "")),
+        paused=bool(_settings(maps).get("pause")),
         stopping=bool(_annotations(maps.get(CONFIG)).get(STOPPING)),
         switchover=any(_annotations(maps.get(FAILOVER)).get(key) for key in ("leader", "member")),
+        synchronous=_number(_settings(maps).get("synchronous_node_count")),
     )
+
+
+def parse_mark(maps: Mapping[str, Object]) -> Mark | None:
+    """Who was made anew last; None when nobody was, or when somebody else wrote what cannot be read."""
+    try:
+        found = json.loads(_annotations(maps.get(CONFIG)).get(REINITIALISED, ""))
+        return Mark(str(found["member"]), datetime.fromisoformat(found["at"]).astimezone(UTC))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def renew_time(maps: Mapping[str, Object]) -> str:
@@ -68,6 +81,19 @@ class PatroniStore:
         except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise StoreError(f"reading the lock: {type(error).__name__} {error}") from error
         return parse({LEADER: lock}).leader
+
+    async def read(self) -> dict[str, Object]:
+        """All of Patroni's ConfigMaps, by name, as they are now."""
+        try:
+            items, _ = await self._client.list(f"{self._base}/configmaps", SELECTOR)
+        except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise StoreError(f"reading Patroni's store: {type(error).__name__} {error}") from error
+        return {item["metadata"]["name"]: item for item in items}
+
+    async def mark(self, maps: Mapping[str, Object], mark: Mark, reason: str) -> None:
+        """Note who is made anew, if nothing of the configuration has changed since `maps` was read."""
+        text = json.dumps({"member": mark.member, "at": mark.at.isoformat(timespec="seconds"), "reason": reason})
+        await self._set(CONFIG, _version(maps.get(CONFIG)), {REINITIALISED: text})
 
     async def settle_voters(self, store: Store, attempt: str) -> Store:
         """Touch the synchronous key if it is still as read. After this Patroni on the primary can change it only after
@@ -103,9 +129,15 @@ def _version(item: Object | None) -> int:
     return int(((item or {}).get("metadata") or {}).get("resourceVersion") or 0)
 
 
-def _paused(config: str) -> bool:
+def _settings(maps: Mapping[str, Object]) -> dict[str, Any]:
+    """Patroni's dynamic configuration."""
     try:
-        found = json.loads(config or "{}")
+        found = json.loads(_annotations(maps.get(CONFIG)).get("config") or "{}")
     except ValueError:
-        return False
-    return bool(isinstance(found, dict) and found.get("pause"))
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: object) -> int:
+    """Patroni takes nothing below 1."""
+    return max(1, value) if isinstance(value, int) else 1
