@@ -108,9 +108,11 @@ class Server:
             lambda: all(self.sql(f"show {name}") == [(value,)] for name, value in settings.items()), f"{settings}"
         )
 
-    def start(self) -> None:
+    def start(self, wait: bool = True) -> None:
+        """`wait`: until it accepts connections."""
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
-        run(binaries() / "pg_ctl", "-D", self.data, "-w", "-t", "30", "-l", self.data / "log", "-o", options, "start")
+        patience = ("-w", "-t", "30") if wait else ("-W",)
+        run(binaries() / "pg_ctl", "-D", self.data, *patience, "-l", self.data / "log", "-o", options, "start")
 
     def stop(self, mode: str = "immediate") -> None:
         self.thaw()
