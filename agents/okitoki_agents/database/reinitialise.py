@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from okitoki_agents.database import signs, store
 from okitoki_agents.database.decisions import Store, Verdict
 from okitoki_agents.database.standstill import STUCK_SECONDS, Here, Mark, Standstill, Upstream, decide, watch
 from okitoki_agents.database.store import PatroniStore, StoreError
+from okitoki_agents.kube import Object
 
 LOOK_SECONDS = 10.0
 ASK_SECONDS = 3.0
@@ -138,13 +139,12 @@ class Reinitialiser:
             self.reason = verdict.reason
             if verdict.yes:
                 await self._lock.mark(maps, Mark(self._me, now), verdict.reason)
+                await self._order(maps)
         except StoreError as error:
             self.reason = str(error)
-            return
-        if verdict.yes:
-            await self._order()
 
-    async def _order(self) -> None:
+    async def _order(self, maps: Mapping[str, Object]) -> None:
+        """Raises StoreError: then the mark of what was not done stays, and delays the next try."""
         answer = await self._patroni.reinitialise()
         if answer.yes:
             self._standstill = None
@@ -152,3 +152,4 @@ class Reinitialiser:
             return
         self.reason = f"{self._me} could not be made anew: {answer.reason}"
         log.error("%s", self.reason)
+        await self._lock.unmark(maps)

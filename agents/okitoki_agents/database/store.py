@@ -95,6 +95,11 @@ class PatroniStore:
         text = json.dumps({"member": mark.member, "at": mark.at.isoformat(timespec="seconds"), "reason": reason})
         await self._set(CONFIG, _version(maps.get(CONFIG)), {REINITIALISED: text})
 
+    async def unmark(self, maps: Mapping[str, Object]) -> None:
+        """Nobody was made anew after all: what `maps` says of an earlier time is true again."""
+        before = _annotations(maps.get(CONFIG)).get(REINITIALISED)
+        await self._set(CONFIG, None, {REINITIALISED: before})
+
     async def settle_voters(self, store: Store, attempt: str) -> Store:
         """Touch the synchronous key if it is still as read. After this Patroni on the primary can change it only after
         reading it again, and that is after renewing the lock."""
@@ -108,8 +113,10 @@ class PatroniStore:
         change = {"leader": winner, "acquireTime": now, "renewTime": now, HANDED_OVER_FROM: store.primary}
         await self._set(LEADER, store.leader_version, change)
 
-    async def _set(self, name: str, version: int, annotations: Mapping[str, str | None]) -> Object:
-        patch: dict[str, Any] = {"metadata": {"resourceVersion": str(version), "annotations": dict(annotations)}}
+    async def _set(self, name: str, version: int | None, annotations: Mapping[str, str | None]) -> Object:
+        patch: dict[str, Any] = {"metadata": {"annotations": dict(annotations)}}
+        if version is not None:
+            patch["metadata"]["resourceVersion"] = str(version)
         try:
             return await self._client.merge_patch(f"{self._base}/configmaps/{name}", patch, REQUEST_SECONDS)
         except ApiError as error:

@@ -45,6 +45,13 @@ class FakeApi:
     async def get(self, path: str, seconds: float = 0) -> Object:
         return self.objects[path]
 
+    async def list(self, path: str, selector: str) -> tuple[list[Object], str]:
+        if waiting := self.errors.get(path):
+            error = waiting.pop(0)
+            if error is not None:
+                raise error
+        return [item for where, item in self.objects.items() if where.startswith(f"{path}/")], str(self.version)
+
     async def merge_patch(self, path: str, patch: Object, seconds: float = 0) -> Object:
         self.patched.append(path.rpartition("/")[2])
         if waiting := self.errors.get(path):

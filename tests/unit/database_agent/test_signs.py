@@ -1,4 +1,4 @@
-"""What moves on real servers: nothing on one that was killed in the middle of pg_rewind, something on all that get on."""
+"""What moves on real servers: nothing on one that was killed during pg_rewind, something on all that get on."""
 
 from __future__ import annotations
 

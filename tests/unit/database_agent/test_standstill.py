@@ -127,7 +127,7 @@ def test_nothing_is_ever_thrown_away_that_somebody_may_need() -> None:
         assert here.still >= STUCK_SECONDS
         assert not here.streaming
         assert not here.fenced, "never a server that stands still because a primary is being replaced"
-        assert not (store.paused or store.switchover or store.stopping)
+        assert (store.paused, store.switchover, store.stopping) == (False, False, False)
         assert upstream is not None
         assert upstream.primary
         assert ME not in store.voters | upstream.connected
