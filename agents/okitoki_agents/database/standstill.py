@@ -1,8 +1,8 @@
 """Whether this server is a standby that gets nowhere and is made anew: pure (docs/decisions/0022).
 
 Patroni looks whether a server must be rewound before it starts it, or when it answers; one that waits for ever for WAL
-that nobody has is never looked at again ("Still starting up as a standby."). Time alone proves nothing: a clone, a crash
-recovery or a rewind may take hours. So progress is measured, and only a server that makes none is taken for stuck.
+that nobody has is never looked at again ("Still starting up as a standby."). Time alone proves nothing: a clone,
+a crash recovery or a rewind may take hours. So progress is measured, and only a server without any is taken for stuck.
 """
 
 from __future__ import annotations

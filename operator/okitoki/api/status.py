@@ -61,6 +61,17 @@ class SwitchoverStatus(Strict):
     """Why, or why not."""
 
 
+class ReinitialisedStatus(Strict):
+    """A standby that made no progress, and was made anew from the primary."""
+
+    member: Annotated[str, Field(max_length=63)]
+    """Its pod."""
+    at: Annotated[str, Field(max_length=64)]
+    """When it was begun (RFC 3339)."""
+    message: Annotated[str, Field(max_length=1024)]
+    """Why."""
+
+
 class DatabaseStatus(Strict):
     """The PostgreSQL cluster."""
 
@@ -74,6 +85,8 @@ class DatabaseStatus(Strict):
     """Size of the members' volumes now (of the largest)."""
     last_switchover: SwitchoverStatus | None = None
     """The last planned change of the primary."""
+    last_reinitialised: ReinitialisedStatus | None = None
+    """The member whose data were copied anew last, because it made no progress."""
 
 
 class AppStatus(Strict):

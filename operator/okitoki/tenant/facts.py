@@ -9,6 +9,7 @@ from typing import Any
 
 from okitoki.api.tenant import Number, Tenant
 from okitoki.database.rebuild import Losses
+from okitoki.database.reinitialised import Reinitialised
 from okitoki.database.state import DatabaseState
 from okitoki.kube import names
 from okitoki.kube.authority import AuthoritySet
@@ -136,6 +137,8 @@ class Observed:
     """The members know that all of them stop."""
     use: InUse = field(default_factory=InUse)
     """Which certificate the app shows, and what is trusted in the namespace."""
+    reinitialised: Reinitialised | None = None
+    """The member whose data were copied anew last."""
     retained: Retained | None = None
     """What a namespace of the tenant's name keeps of an earlier tenant; it is `foreign` until it is adopted."""
 

@@ -27,7 +27,7 @@ from okitoki.tenant.conditions import conditions
 from okitoki.tenant.facts import Observed, accepted_numbers, hosts
 from okitoki.tenant.finalize import finalize
 from okitoki.tenant.layers import backup_status
-from okitoki.tenant.measures import REBUILT, last_primary, last_switchover, measures, news
+from okitoki.tenant.measures import REBUILT, last_primary, last_reinitialised, last_switchover, measures, news
 from okitoki.tenant.observe import observe
 from okitoki.tenant.shown import Handshake, ShownCertificates
 
@@ -169,6 +169,7 @@ class TenantKind:
                 "members": f"{database.in_order}/{wanted}",
                 "storage": storage_size(max(sizes)) if (sizes := observed.volumes.sizes.values()) else None,
                 "lastSwitchover": last_switchover(resource, observed, outcome),
+                "lastReinitialised": last_reinitialised(observed),
             },
             "app": {"replicas": f"{observed.app.ready}/{resource.spec.app.replicas}"},
             "certificate": certificate,

@@ -61,13 +61,22 @@ def last_switchover(tenant: Tenant, observed: Observed, outcome: Outcome) -> Map
     }
 
 
+def last_reinitialised(observed: Observed) -> Mapping[str, Any] | None:
+    """The member that was made anew last because it got nowhere."""
+    found = observed.reinitialised
+    return {"member": found.member, "at": found.at, "message": found.reason} if found else None
+
+
 def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
-    """A change of the primary (while none takes writes nothing is told: the condition does that), and of where calls
-    go."""
-    old = (before.get("database") or {}).get("lastPrimary")
-    new = (after.get("database") or {}).get("lastPrimary")
+    """A change of the primary (while none takes writes nothing is told: the condition does that), of where calls go, and
+    a member that is made anew."""
+    old, new = before.get("database") or {}, after.get("database") or {}
     found = layer_news(before, after)
-    if old and new and old != new:
-        text = f"the primary of the database was {old} and is {new} now"
+    if old.get("lastPrimary") and new.get("lastPrimary") and old["lastPrimary"] != new["lastPrimary"]:
+        text = f"the primary of the database was {old['lastPrimary']} and is {new['lastPrimary']} now"
         found.append(News("PrimaryChanged", text, counter=FAILOVERS))
+    anew = new.get("lastReinitialised")
+    if anew and anew != old.get("lastReinitialised"):
+        text = f"{anew['member']} is made anew from the primary: {anew['message']}"
+        found.append(News("MemberReinitialised", text, warning=True))
     return found

@@ -10,6 +10,7 @@ from typing import Any
 from okitoki.api.tenant import Tenant
 from okitoki.database.losses import observe_losses
 from okitoki.database.patroni_api import PatroniApi
+from okitoki.database.reinitialised import reinitialised
 from okitoki.database.spec import member_of
 from okitoki.database.state import SYNC_CONFIG_MAP, database_state, pod_problem, pod_ready
 from okitoki.database.stopping import CONFIG_MAP, stop_announced
@@ -80,6 +81,7 @@ async def observe(
         database_replicas=_replicas(live.get(ObjectKey("StatefulSet", namespace, names.POSTGRES))),
         stop_announced=stop_announced(store),
         use=await _use(authorities, live, namespace, app_pods, shown),
+        reinitialised=reinitialised(store),
         retained=await _retained(ctx, live_namespace) if state == "foreign" else None,
     )
 

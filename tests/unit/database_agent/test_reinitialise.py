@@ -98,14 +98,14 @@ async def test_a_stuck_standby_is_noted_for_all_to_see_and_then_made_anew_once(s
     assert mark["member"] == ME
     assert datetime.fromisoformat(mark["at"]).tzinfo is not None
     assert "no progress" in mark["reason"]
-    assert "made anew 0 min ago" in scene.watcher.reason
+    assert "postgres-2 was made anew" in scene.watcher.reason
 
 
 async def test_time_is_given_first(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reinitialise, "STUCK_SECONDS", 180.0)
     await scene.look(5)
     assert scene.patroni.asked == [], "nobody is bothered before"
-    assert "last made progress 0 s ago" in scene.watcher.reason
+    assert "it last made progress" in scene.watcher.reason
 
 
 async def test_a_standby_that_streams_and_a_primary_are_left_alone(scene: Scene) -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 from unit.operator.factory import AUTHORITY, a_database, a_tenant, member, what_is_observed
 
+from okitoki.api.status import TenantStatus
+from okitoki.database.reinitialised import Reinitialised
 from okitoki.kube.pki import KeyPair
 from okitoki.metrics.domain import Series
 from okitoki.reconcile.kind import Outcome
@@ -79,6 +81,23 @@ def test_the_first_primary_is_no_failover(before: dict[str, object]) -> None:
     after = {"database": {"lastPrimary": last_primary(before, observed)}}
     assert after == {"database": {"lastPrimary": "postgres-0"}}
     assert news(before, after) == []
+
+
+def test_a_member_that_is_made_anew_is_in_the_status_and_told_once() -> None:
+    tenant, kind = a_tenant(), TenantKind()
+    found = Reinitialised("postgres-2", "2026-11-29T12:00:00Z", "postgres-2 has made no progress for 180 s")
+    again = replace(found, at="2026-11-29T13:00:00Z")
+    status: dict[str, object] = {}
+    told = []
+    for seen in (None, found, found, again):
+        observed = replace(what_is_observed(), reinitialised=seen)
+        after = dict(kind.status(tenant, observed, Outcome(before=status)))
+        TenantStatus.model_validate(after)
+        told += [(item.reason, item.message, item.warning) for item in kind.news(status, after)]
+        status = after
+    text = "postgres-2 is made anew from the primary: postgres-2 has made no progress for 180 s"
+    assert told == [("MemberReinitialised", text, True)] * 2
+    assert status["database"]["lastReinitialised"]["at"] == again.at  # type: ignore[index]
 
 
 def test_a_wiped_status_tells_nothing() -> None:
