@@ -51,8 +51,9 @@ async def read_signs(server: Server) -> Signs:
             positions["receiving"] = (int(found[1], 16) << 32) + int(found[2], 16)
         if found := REPLAYED.search(title):
             positions["segment"] = int(found[1], 16)
-            # From the disk only: while it waits for WAL it looks for the same cached files again and again.
-            work |= _work(pid, ("read_bytes", "write_bytes"))
+            # Reads from the disk only: while it waits for WAL it looks for the same cached files again and again, and
+            # says so in its log each time.
+            work |= _work(pid, ("read_bytes",))
     for pid in procfs.titled(str(server.data)):
         if pid != postmaster:  # a clone, a rewind, a crash recovery in single-user mode
             work |= _work(pid, ("rchar", "wchar"))
