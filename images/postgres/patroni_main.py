@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""Patroni, as Debian has it, with one mend: it does not give up its lock over a write of its own.
+"""Patroni, as Debian has it, with two mends: of how it keeps its lock, and of when it writes the synchronous key.
+
+It does not give up its lock over a write of its own.
 
 A request that Patroni sent to a silent API server and gave up is carried out when that server answers again (after a
 pause, or a cut of the network: TCP delivers what was sent). By then the lock has outlived its TTL in everybody's eyes,
@@ -9,6 +11,11 @@ after trying and failing to obtain lock"; `Kubernetes.attempt_to_acquire_leader`
 A lock whose object still names this member has never been given to another one. So after a conflict it is read again,
 and if the name is our own it is compared and set once more, against the version that was read. Whoever took it in
 between, a standby or the database agents (decision 8), has written another name or a newer version, and keeps it.
+
+It leaves its own synchronous key alone from when it has taken its lock until it has renewed it. Otherwise it reads the
+key, renews the lock, and writes the key; when it takes a lock again that was free or too old, it reads the key after
+that. An agent that compared the key in between, and then the lock, would see neither change, and a standby that joins
+the vote would not be among those that it had cut (decision 8, "No voter can join unseen").
 """
 
 import sys
@@ -47,7 +54,48 @@ def keep_own_lock(attempt: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return repeated
 
 
-kubernetes.Kubernetes.attempt_to_acquire_leader = keep_own_lock(kubernetes.Kubernetes.attempt_to_acquire_leader)
+def note_taken(attempt: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """`Kubernetes.attempt_to_acquire_leader` that remembers that the lock was taken and not renewed since."""
+
+    def noted(self: Any) -> bool:
+        self.taken_and_not_renewed = True
+        return attempt(self)
+
+    return noted
+
+
+def note_renewed(update: Callable[..., bool]) -> Callable[..., bool]:
+    """`Kubernetes.update_leader` that remembers that the lock was renewed."""
+
+    def noted(self: Any, *arguments: Any, **options: Any) -> bool:
+        renewed = update(self, *arguments, **options)
+        if renewed:
+            self.taken_and_not_renewed = False
+        return renewed
+
+    return noted
+
+
+def leave_key(write: Callable[..., Any]) -> Callable[..., Any]:
+    """`Kubernetes.write_sync_state` that writes nothing, as if somebody else had, while this member's own key is to
+    wait for a renewal of the lock. Patroni tries again in its next loop. A new primary's first key waits for nothing.
+    """
+
+    def guarded(self: Any, leader: Any, *arguments: Any, **options: Any) -> Any:
+        found = self._kinds.get(self.sync_path)
+        own = found is not None and (found.metadata.annotations or {}).get(self._LEADER) == self._name
+        if own and getattr(self, "taken_and_not_renewed", False):
+            kubernetes.logger.info("the synchronous key waits until the lock has been renewed")
+            return None
+        return write(self, leader, *arguments, **options)
+
+    return guarded
+
+
+STORE = kubernetes.Kubernetes
+STORE.attempt_to_acquire_leader = note_taken(keep_own_lock(STORE.attempt_to_acquire_leader))
+STORE.update_leader = note_renewed(STORE.update_leader)
+STORE.write_sync_state = leave_key(STORE.write_sync_state)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,6 +8,7 @@ import importlib.util
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import kopf
@@ -20,22 +21,31 @@ from okitoki.kube.client import Client
 from okitoki.kube.resources import CONFIG_MAP
 
 MAIN = Path(__file__).parents[2] / "images/postgres/patroni_main.py"
-ORIGINAL = kubernetes.Kubernetes.attempt_to_acquire_leader
+MENDED = ("attempt_to_acquire_leader", "update_leader", "write_sync_state")
+ORIGINALS = {name: getattr(kubernetes.Kubernetes, name) for name in MENDED}
+ORIGINAL = ORIGINALS["attempt_to_acquire_leader"]
 SCOPE = {"app": "lock-test"}
 
 
-def mended() -> Callable[[Any], bool]:
-    """The function of patroni_main.py, without leaving it in the class."""
+def mends() -> dict[str, Callable[..., Any]]:
+    """The functions of patroni_main.py by the name of what they mend, without leaving them in the class."""
     spec = importlib.util.spec_from_file_location("patroni_main", MAIN)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        assert kubernetes.Kubernetes.attempt_to_acquire_leader is not ORIGINAL
-        return kubernetes.Kubernetes.attempt_to_acquire_leader
+        found = {name: getattr(kubernetes.Kubernetes, name) for name in MENDED}
+        assert all(found[name] is not ORIGINALS[name] for name in MENDED)
+        return found
     finally:
-        kubernetes.Kubernetes.attempt_to_acquire_leader = ORIGINAL
+        for name, original in ORIGINALS.items():
+            setattr(kubernetes.Kubernetes, name, original)
+
+
+def mended() -> Callable[[Any], bool]:
+    """Taking the lock, as mended."""
+    return mends()["attempt_to_acquire_leader"]
 
 
 class Lock:
@@ -156,3 +166,40 @@ async def test_a_free_way_takes_one_attempt(lock: Lock, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(lock.store._api, "read_namespaced_kind", never, raising=False)
     assert mended()(lock.store)
+
+
+class Key:
+    """Only what writing the synchronous key looks at: the key's holder as cached, and this member's name."""
+
+    _LEADER, _name, sync_path = "leader", "postgres-0", "postgres-sync"
+
+    def __init__(self, holder: str | None) -> None:
+        metadata = SimpleNamespace(annotations={"leader": holder} if holder else None)
+        self._kinds = {} if holder is None else {"postgres-sync": SimpleNamespace(metadata=metadata)}
+
+
+@pytest.mark.parametrize(("holder", "waits"), [("postgres-0", True), ("postgres-1", False), (None, False)])
+def test_who_takes_its_lock_again_writes_its_own_key_only_after_a_renewal(
+    monkeypatch: pytest.MonkeyPatch, holder: str | None, waits: bool
+) -> None:
+    """Else it would admit a voter that agents, who compare key and lock one after the other, can't see."""
+    answers = iter([True, False, True])
+    monkeypatch.setitem(ORIGINALS, "update_leader", lambda *_: next(answers))
+    monkeypatch.setitem(ORIGINALS, "write_sync_state", lambda *_, **__: "written")
+    monkeypatch.setitem(ORIGINALS, "attempt_to_acquire_leader", lambda _: True)
+    for name, original in ORIGINALS.items():
+        monkeypatch.setattr(kubernetes.Kubernetes, name, original)
+    found, key = mends(), Key(holder)
+
+    def write() -> object:
+        return found["write_sync_state"](key, "postgres-0", ["postgres-2"], 0, version="7")
+
+    assert write() == "written"
+    assert found["update_leader"](key, None, 0)
+    assert write() == "written"
+    assert found["attempt_to_acquire_leader"](key)
+    assert write() == (None if waits else "written")
+    assert not found["update_leader"](key, None, 0)
+    assert write() == (None if waits else "written"), "a renewal that failed is none"
+    assert found["update_leader"](key, None, 0)
+    assert write() == "written"

@@ -250,6 +250,9 @@ def lift(me: str, fence: Fence, store: Store, local: Local) -> tuple[Lift, str]:
     A hand-over of the lock compares `fence.version`; with the lock at a higher version and still the old primary's, it
     can't succeed any more.
     """
+    if store.leader is None and not local.running and store.leader_version > fence.version:
+        # Else members that all stopped while they were cut off would all wait for one of them to take the lock.
+        return Lift.LIFT, f"{fence.primary} has given its lock up since the cut"
     if store.leader is None:
         return (Lift.LET_DIE if local.stopping else Lift.HOLD), "nobody holds the lock"
     if store.leader == fence.primary:

@@ -1,7 +1,7 @@
 """The fence of this server: its stream from the old primary is cut, and stays cut until it is safe to let it flow.
 
-Kept in a file, which outlives the agent's container; while the file is there, the gate
-(images/postgres/okitoki-postgres) starts no server.
+Kept in a file on the member's volume, which outlives the agent's container and its pod; while the file is there, the
+gate (images/postgres/okitoki-postgres) starts no server.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from okitoki.kube import names
 from okitoki.kube.pods import restricted_container, restricted_pod
 from okitoki.kube.resources import Manifest
 
-FENCE_FOLDER = "/run/okitoki"
+FENCE = {"name": DATA_VOLUME, "subPath": "fence", "mountPath": "/run/okitoki"}
+"""The agent's fence is kept with the data that it protects: a new pod of the member is cut off as the old one was
+(docs/decisions/0008)."""
 TERMINATION_SECONDS = 90
 """For the hand-over (a checkpoint while writes go on, then about a second) and a fast shutdown after it."""
 HANDOVER = {"preStop": {"exec": {"command": ["okitoki-database", "handover"]}}}
@@ -61,7 +63,6 @@ def _pod(cluster: DatabaseCluster) -> dict[str, Any]:
             {"name": "settings", "configMap": {"name": CONFIG}},
             {"name": "tmp", "emptyDir": {}},
             {"name": "run", "emptyDir": {}},
-            {"name": "fence", "emptyDir": {"sizeLimit": "1Mi"}},
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "128Mi"}},
         ],
     }
@@ -90,7 +91,7 @@ def _container(cluster: DatabaseCluster) -> dict[str, Any]:
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
             {"name": "run", "mountPath": "/var/run/postgresql"},
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
-            {"name": "fence", "mountPath": FENCE_FOLDER, "readOnly": True},
+            {**FENCE, "readOnly": True},
         ],
     }
 
@@ -118,7 +119,7 @@ def _agent(cluster: DatabaseCluster) -> dict[str, Any]:
             # The subdirectory where local-path leaves the volume's root to root; what it reads there is configuration.
             {"name": DATA_VOLUME, "mountPath": "/var/lib/postgresql/data", "readOnly": True},
             {"name": "run", "mountPath": "/var/run/postgresql"},
-            {"name": "fence", "mountPath": FENCE_FOLDER},
+            FENCE,
         ],
     }
 

@@ -176,12 +176,17 @@ def test_the_lock_goes_to_the_voter_that_has_most_when_every_voter_has_cut_for_t
         (replace(STORE, leader=None), FENCE, replace(STANDBY, stopping=True), Lift.LET_DIE),
         (replace(STORE, leader="postgres-2"), FENCE, replace(STANDBY, running=False), Lift.HOLD),
         (replace(STORE, leader="postgres-2"), FENCE, Local(False, "10.0.0.3", False, False), Lift.LIFT),
+        (replace(STORE, leader=None), FENCE, replace(STANDBY, running=False), Lift.HOLD),
+        (replace(STORE, leader=None, leader_version=11), FENCE, STANDBY, Lift.HOLD),
+        (replace(STORE, leader=None, leader_version=11), FENCE, replace(STANDBY, running=False), Lift.LIFT),
     ],
     ids=[
         "released, nobody leads", "the removal may still come", "renewed", "an old view", "all have withdrawn",
         "another leads, we still point to the old one", "another leads, we point to nobody", "we point to the new one",
         "we lead, not told to promote yet", "we promote", "we are stopped", "we are stopped, nobody leads",
         "we do not run and would point to the old one", "we do not run and would point to the new one",
+        "nobody runs, the removal may still come", "given up since, we run and may be raced for",
+        "all stopped while we were cut off",
     ],
 )  # fmt: skip
 def test_a_fence_is_lifted_by_what_is_known_and_never_by_time(

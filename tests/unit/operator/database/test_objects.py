@@ -11,6 +11,7 @@ from okitoki.database.spec import DatabaseCluster, dynamic_configuration, needed
 from okitoki.database.statefulset import stateful_set
 from okitoki.kube import labels
 from okitoki.kube.labels import MANAGED_BY
+from okitoki_agents.database.__main__ import FENCE_FILE
 
 
 def cluster(instances: int = 3) -> DatabaseCluster:
@@ -155,10 +156,18 @@ def test_the_agent_can_signal_the_server_and_needs_no_right_for_it() -> None:
     assert pod["shareProcessNamespace"] is True
     assert agent["securityContext"] == server["securityContext"]
     assert agent["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-    mounts = {one["name"]: (one["mountPath"], one.get("readOnly", False)) for one in agent["volumeMounts"]}
-    assert mounts["data"][1] is True
-    in_server = {one["name"]: (one["mountPath"], one.get("readOnly", False)) for one in server["volumeMounts"]}
-    assert in_server["fence"] == (mounts["fence"][0], True), "the gate reads what the agent writes"
+    mounts = {one["mountPath"]: one for one in agent["volumeMounts"]}
+    assert mounts["/var/lib/postgresql/data"]["readOnly"] is True
+
+
+def test_the_fence_outlives_the_pod() -> None:
+    """A voter's new pod would else stream from the primary that it was cut off from, and acknowledge."""
+    pod = stateful_set(cluster())["spec"]["template"]["spec"]
+    server, agent = ({one["mountPath"]: one for one in each["volumeMounts"]} for each in pod["containers"])
+    folder = str(FENCE_FILE.parent)
+    assert agent[folder] == {"name": "data", "subPath": "fence", "mountPath": folder}
+    assert server[folder] == {**agent[folder], "readOnly": True}, "the gate reads what the agent writes"
+    assert "data" not in {volume["name"] for volume in pod["volumes"]}, "it is the claim's"
 
 
 def test_patroni_may_not_touch_secrets_or_anything_outside() -> None:
