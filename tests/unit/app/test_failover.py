@@ -16,6 +16,10 @@ from support.postgres import Server
 from callcentre.database import decisions
 from callcentre.database.decisions import SILENCE
 
+PATIENT = 40.0
+"""Deadline of requests (s) where the test is about what they end with. How long a server takes to stop, start or be
+promoted is the machine's affair: on a busy one it is more than 8 s, and then 503 is right."""
+
 WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep' and application_name = 'callcentre'"
 
 
@@ -58,7 +62,7 @@ class Load:
     async def progress(self, count: int = 5) -> None:
         goals = [(writer, len(writer.acknowledged) + count) for writer in self.writers]
         await self.app.until(
-            lambda: all(len(writer.acknowledged) >= goal for writer, goal in goals), "every writer goes on", 40
+            lambda: all(len(writer.acknowledged) >= goal for writer, goal in goals), "every writer goes on", PATIENT
         )
 
     async def stop(self) -> None:
@@ -110,6 +114,7 @@ async def test_a_killed_primary_costs_no_acknowledged_write_and_no_error(
 ) -> None:
     first, second = pair
     async with run_app(first, second) as app:
+        app.limit_requests(PATIENT)
         load = Load(app)
         await load.progress()
         first.kill()
@@ -129,6 +134,7 @@ async def test_a_frozen_primary_is_left_and_not_believed_when_it_is_back(
     """SIGSTOP: its connections stay open and its kernel answers, so only time tells."""
     first, second = pair
     async with run_app(first, second) as app:
+        app.limit_requests(PATIENT)
         load = Load(app)
         await load.progress()
         first.freeze()
@@ -154,6 +160,7 @@ async def test_a_frozen_primary_is_left_and_not_believed_when_it_is_back(
 async def test_a_restart_in_place_is_hidden(primary: Server, run_app: RunApp) -> None:
     first = primary
     async with run_app(first) as app:
+        app.limit_requests(PATIENT)
         load = Load(app)
         await load.progress()
         await asyncio.to_thread(first.stop, "fast")
