@@ -68,8 +68,8 @@ def last_reinitialised(observed: Observed) -> Mapping[str, Any] | None:
 
 
 def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
-    """A change of the primary (while none takes writes nothing is told: the condition does that), of where calls go, and
-    a member that is made anew."""
+    """A change of the primary (while none takes writes nothing is told: the condition does that), of where calls go,
+    and a member that is made anew."""
     old, new = before.get("database") or {}, after.get("database") or {}
     found = layer_news(before, after)
     if old.get("lastPrimary") and new.get("lastPrimary") and old["lastPrimary"] != new["lastPrimary"]:
