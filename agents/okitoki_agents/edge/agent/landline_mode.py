@@ -116,7 +116,8 @@ class LandlineMode:
         known = store.read_json(self._file)
         known = known if isinstance(known, Mapping) else {}
         self.states: States = parse(known.get("tenants"))
-        self._read_until = known.get("readUntil") if isinstance(known.get("readUntil"), int) else 0
+        until = known.get("readUntil")
+        self._read_until = until if isinstance(until, int) else 0
         self._odd: dict[str, Mode] = {}
 
     async def run(self) -> None:
