@@ -65,6 +65,8 @@ charts: cluster-tools ## helm lint of the charts
 	$(LOCAL) run helm lint --strict charts/okitoki --values charts/okitoki/ci/values.yaml
 	$(LOCAL) run helm lint --strict charts/okitoki --values charts/okitoki/ci/values.yaml --values charts/okitoki/ci/with-metrics.yaml
 	$(LOCAL) run helm lint --strict charts/okitoki-load --values charts/okitoki-load/ci/values.yaml
+	$(LOCAL) run helm lint --strict charts/okitoki-drills --values charts/okitoki-drills/ci/values.yaml
+	$(LOCAL) run helm lint --strict charts/okitoki-drills --values charts/okitoki-drills/ci/values.yaml --values charts/okitoki-drills/ci/with-every-right.yaml
 test-unit: cluster-tools ## Unit tests: no cluster
 	$(PYTEST) tests/unit
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from okitoki_chaos import plan as plans
 from okitoki_chaos.cluster import ChaosError
-from okitoki_chaos.driver import NotPossible
+from okitoki_chaos.driver import KindDriver, NotPossible
 from okitoki_chaos.experiments import load
 from okitoki_chaos.faults import FAULTS
 from okitoki_chaos.journal import heal
@@ -40,6 +41,10 @@ def parser() -> argparse.ArgumentParser:
     undo.add_argument("folder", type=Path)
     dog = commands.add_parser("watchdog", help="undo what is beyond its time limit; everything at SIGTERM")
     dog.add_argument("folder", type=Path)
+    staging = commands.add_parser("staging", help="a whole drill in this pod's cluster, as its release says")
+    staging.add_argument("config", type=Path)
+    staging.add_argument("results", type=Path, help="a folder that outlives the pod")
+    staging.add_argument("--dry-run", action="store_true", help="print what would be done now, and do nothing")
     commands.add_parser("faults", help="all faults")
     check = commands.add_parser("self-check", help="show that servers which acknowledge and drop are caught")
     check.add_argument("folder", type=Path)
@@ -57,6 +62,26 @@ def drill(folder: Path, hours: float | None, dry: bool) -> int:
     until = None if hours is None else time.monotonic() + hours * 3600
     end_in_order()
     return 0 if Runner(session, folder, say).go(items, until) else 1
+
+
+def stage(config_file: Path, results: Path, dry: bool) -> int:
+    """The verdict as an exit code; 2 when the drill was refused or cannot begin."""
+    from okitoki_chaos.runner import end_in_order
+    from okitoki_chaos.staging.config import Config
+    from okitoki_chaos.staging.run import StagingDrill
+
+    try:
+        config = Config.read(config_file)
+        settings = config.settings("dry", config.seed or 0, 0.0, {})
+        drill = StagingDrill(config, results, driver_of(settings), say)
+        if dry:
+            with tempfile.TemporaryDirectory() as folder:
+                return show(Session(settings, Path(folder), driver_of(settings), say), drill.plan().items)
+        end_in_order()
+        return drill.go()
+    except ChaosError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def show(session: Session, items: Sequence[plans.Item]) -> int:
@@ -78,10 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.command == "drill":
             return drill(chosen.folder, chosen.hours, chosen.dry_run)
+        if chosen.command == "staging":
+            return stage(chosen.config, chosen.results, chosen.dry_run)
         if chosen.command == "watchdog":
             settings = Settings.read(chosen.folder)
             driver = driver_of(settings)
-            return watch(driver, journal_of(settings, driver, chosen.folder), say)
+            # The cluster's watchdog stays for the next drill, and is replaced while a fault is open.
+            last = settings.driver == KindDriver.name
+            return watch(driver, journal_of(settings, driver, chosen.folder if last else None), say, last=last)
         if chosen.command == "self-check":
             from okitoki_chaos.dishonest import write_self_check
 

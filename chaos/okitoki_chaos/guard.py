@@ -22,11 +22,12 @@ class Refused(ChaosError):
 def consenting(namespaces: Sequence[Mapping[str, Any]], resources: Sequence[Mapping[str, Any]]) -> set[str]:
     """Namespaces that carry the opt-in label, or whose Tenant or VoiceRegion does. Pure."""
     prefix = {"Tenant": "tenant-", "VoiceRegion": "okitoki-region-"}
-    found = {obj["metadata"]["name"] for obj in namespaces if _consents(obj)}
-    return found | {f"{prefix[obj['kind']]}{obj['metadata']['name']}" for obj in resources if _consents(obj)}
+    found = {obj["metadata"]["name"] for obj in namespaces if consents(obj)}
+    return found | {f"{prefix[obj['kind']]}{obj['metadata']['name']}" for obj in resources if consents(obj)}
 
 
-def _consents(obj: Mapping[str, Any]) -> bool:
+def consents(obj: Mapping[str, Any]) -> bool:
+    """Whether an object carries the label itself. Pure."""
     return bool(obj["metadata"].get("labels", {}).get(CONSENT) == ALLOWED)
 
 

@@ -39,6 +39,7 @@ def render(found: Mapping[str, Any]) -> str:
         _list("What was not as promised", found["failures"]),
         _list("Slower than the goal, on a machine whose times are not judged", found["slow"]),
         _list("Not possible with this driver", found["notPossible"]),
+        _list("Not measured", found.get("notMeasured", [])),
         "<h2>By experiment, the worst of its runs</h2>",
         _table(HEADS, [_row(one) for one in found["experiments"]]),
         "<p>Goals stand behind the figures. A gap is the longest time without an acknowledged write, of any tenant.",

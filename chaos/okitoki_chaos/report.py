@@ -37,7 +37,7 @@ def report(
     operations = sum(found["attempted"] for session in sessions for found in session["writes"].values())
     bitten = sum(item["bitAt"] is not None for item in items)
     lost = sum(len(found["lost"]) for session in sessions for found in session["writes"].values())
-    if not items:
+    if not bitten:
         failures.append("no fault was injected")
     return {
         "verdict": "failed" if failures else "passed",

@@ -256,11 +256,14 @@ def driver_of(settings: Settings) -> KindDriver | AgentDriver:
     raise ChaosError(f"driver {settings.driver!r}: must be kind or agent")
 
 
-def journal_of(settings: Settings, driver: Driver, folder: Path) -> Journal:
-    """Where faults are written down: a file beside the machine's daemon, the cluster itself for the agents."""
-    path = folder / "journal.jsonl"
+def journal_of(settings: Settings, driver: Driver, folder: Path | None) -> Journal:
+    """Where faults are written down: a file beside the machine's daemon, the cluster itself for the agents; there the
+    folder only has a copy, and may be missing."""
+    path = folder / "journal.jsonl" if folder is not None else None
     if settings.driver == AgentDriver.name:
         return ClusterJournal(driver.cluster, settings.namespace, path)
+    if path is None:
+        raise ChaosError("a journal of the driver kind is a file")
     return Journal(path)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from okitoki_load import checker, recorder
+from okitoki_load import checker, ledger, recorder
 from okitoki_load.ledger import Operation
 from okitoki_load.report import call_outcomes
 from okitoki_phones.judge import DROPPED, FAILED, CallVerdict
@@ -36,6 +37,8 @@ class TenantFacts:
 
     operations: Sequence[Operation]
     records: Sequence[Mapping[str, Any]]
+    run: str | None = None
+    """What the tenant's writers called their run, where that is not the run's own name."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def report(facts: Facts) -> dict[str, Any]:
 
 
 def write_report(facts: Facts, tenant: TenantFacts) -> dict[str, Any]:
-    verdict = checker.check(tenant.operations, checker.of_run(tenant.records, facts.run))
+    verdict = checker.check(tenant.operations, checker.of_run(tenant.records, tenant.run or facts.run))
     begin, end = _span(tenant.operations, facts)
     times = recorder.successes(tenant.operations)
     return {
@@ -245,3 +248,12 @@ def fault_failures(facts: Facts) -> list[str]:
     done = [fault.name for fault in facts.faults]
     failures += [f"{name}: was not tried" for name in facts.planned_faults if name not in done]
     return failures
+
+
+def stalls_of(events: Sequence[Mapping[str, Any]], ledgers: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """The drill's own stalls and those that the writers noted of themselves, in order of time."""
+    found = [{"who": "drill", "at": one["at"], "seconds": one["seconds"]} for one in events if one["event"] == "stall"]
+    for name, path in ledgers.items():
+        for note in ledger.read_notes([path], "stall"):
+            found.append({"who": f"writer of {name}", "at": note["at"], "seconds": note["seconds"]})
+    return sorted(found, key=lambda one: one["at"])

@@ -13,7 +13,6 @@ from okitoki_chaos.judge import SessionFacts, before_interruption, fault_of, jud
 from okitoki_chaos.load import read_lines
 from okitoki_chaos.plan import Item
 from okitoki_chaos.session import SETTINGS, Settings
-from okitoki_load import ledger
 from okitoki_local.demo import layout, platform
 from okitoki_local.demo.containers import WORK, Containers
 from okitoki_local.demo.layout import Addresses, TenantPlan
@@ -114,19 +113,10 @@ class Session(Stage):
             media_addresses=addresses.media,
             troubles=troubles,
         )
-        stalls = stalls_of(events, {tenant.name: traffic.ledger(tenant) for tenant in tenants})
+        stalls = verdict.stalls_of(events, {tenant.name: traffic.ledger(tenant) for tenant in tenants})
         judged = judge(SessionFacts(facts, results, events, stalls))
         write_whole(self.folder / "calls.json", [call.as_json() for call in calls])
         write_whole(self.folder / progress.JUDGED, judged)
-
-
-def stalls_of(events: Sequence[Mapping[str, Any]], ledgers: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """The drill's own stalls and those that the writers noted of themselves, in order of time."""
-    found = [{"who": "drill", "at": one["at"], "seconds": one["seconds"]} for one in events if one["event"] == "stall"]
-    for name, path in ledgers.items():
-        for note in ledger.read_notes([path], "stall"):
-            found.append({"who": f"writer of {name}", "at": note["at"], "seconds": note["seconds"]})
-    return sorted(found, key=lambda one: one["at"])
 
 
 def consent(env: Environment, objects: Sequence[Mapping[str, Any]]) -> None:

@@ -87,6 +87,8 @@ class Platform:
             return given
         if arguments[:3] == ("patch", "configmap", "okitoki-drill-journal"):
             self._patch_journal(json.loads(arguments[-1]))
+        if arguments[:2] == ("delete", "lease"):
+            self.lease = None
         if arguments[0] != "get":
             return ""
         return self._get(arguments[1], arguments)
@@ -113,6 +115,8 @@ class Platform:
         """What a pod of the cluster runs: kubectl, and by `kubectl exec` into an agent what is done on its node."""
         assert words[0] == "kubectl"
         given = [one for one in words[1:] if not one.startswith("--request-timeout")]
+        if given[0] == "create":
+            return self.apply("create", json.loads(stdin))
         if given[0] != "exec" or "agent" not in given[:6]:
             return self.kubectl(*given)
         namespace, name, command = given[2], given[3], given[given.index("--") + 1 :]
@@ -189,6 +193,8 @@ class Platform:
 
     def apply(self, verb: str, manifest: Mapping[str, Any]) -> str:
         self._overridden(f"{verb} {manifest['kind']}")
+        if manifest["kind"] != "Lease":
+            return ""
         if self.lease is not None:
             raise ChaosError("already exists")
         self.lease = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "1"}}

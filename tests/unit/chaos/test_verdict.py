@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from okitoki_chaos.verdict import Facts, FaultOutcome, TenantFacts, report
+from okitoki_chaos.verdict import Facts, FaultOutcome, TenantFacts, report, stalls_of
 from okitoki_load.ledger import FAIL, OK, UNKNOWN, Operation
 from okitoki_local.demo.table import render
 from okitoki_phones.judge import COMPLETED, DROPPED, FAILED, CallVerdict, Direction
@@ -119,3 +120,13 @@ def test_a_failed_call_attempt_is_reported_and_no_dropped_call() -> None:
     assert found["verdict"] == "passed"
     assert found["calls"]["failedWith"] == {"408 no answer": 1}
     assert found["faults"][0]["callsFailed"] == 1
+
+
+def test_stalls_of_drill_and_clients_stand_together(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text(json.dumps({"type": "stall", "at": 2.0, "seconds": 0.4}) + "\n")
+    events = [{"event": "stall", "at": 3.0, "seconds": 0.2}, {"event": "bit", "at": 1.0}]
+    assert stalls_of(events, {"acme": ledger}) == [
+        {"who": "writer of acme", "at": 2.0, "seconds": 0.4},
+        {"who": "drill", "at": 3.0, "seconds": 0.2},
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from okitoki_local.drill.box import Box
 from okitoki_local.drill.run import Drill, Options
-from okitoki_local.drill.session import Session, stalls_of
+from okitoki_local.drill.session import Session
 from okitoki_local.environment import Environment
 from okitoki_local.system import LocalClusterError
 
@@ -164,13 +164,3 @@ def test_a_soak_ends_with_its_hours_whatever_is_left(
     judged(drill.folder / "session-001", plan.items[0].name, seconds=3601)
     monkeypatch.setattr(drill, "_session", lambda *_, **__: pytest.fail("the hours are over"))
     drill._sessions(plan)
-
-
-def test_stalls_of_drill_and_clients_stand_together(tmp_path: Path) -> None:
-    ledger = tmp_path / "ledger.jsonl"
-    ledger.write_text(json.dumps({"type": "stall", "at": 2.0, "seconds": 0.4}) + "\n")
-    events = [{"event": "stall", "at": 3.0, "seconds": 0.2}, {"event": "bit", "at": 1.0}]
-    assert stalls_of(events, {"acme": ledger}) == [
-        {"who": "writer of acme", "at": 2.0, "seconds": 0.4},
-        {"who": "drill", "at": 3.0, "seconds": 0.2},
-    ]
