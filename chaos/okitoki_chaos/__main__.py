@@ -98,6 +98,18 @@ def show(session: Session, items: Sequence[plans.Item]) -> int:
     return 0
 
 
+def undo(command: str, folder: Path) -> int:
+    """`heal` at once, `watchdog` in time. In a cluster the folder is the release's configuration, and nothing is
+    written there; its watchdog stays for the next drill, and may be replaced while a fault is open."""
+    settings = Settings.read(folder)
+    driver, local = driver_of(settings), settings.driver == KindDriver.name
+    journal = journal_of(settings, driver, folder if local else None)
+    if command == "watchdog":
+        return watch(driver, journal, say, last=local)
+    print("\n".join(heal(driver, journal, "a person")) or "nothing is open")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     try:
@@ -105,22 +117,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return drill(chosen.folder, chosen.hours, chosen.dry_run)
         if chosen.command == "staging":
             return stage(chosen.config, chosen.results, chosen.dry_run)
-        if chosen.command == "watchdog":
-            settings = Settings.read(chosen.folder)
-            driver = driver_of(settings)
-            # The cluster's watchdog stays for the next drill, and is replaced while a fault is open.
-            last = settings.driver == KindDriver.name
-            return watch(driver, journal_of(settings, driver, chosen.folder if last else None), say, last=last)
+        if chosen.command in {"watchdog", "heal"}:
+            return undo(chosen.command, chosen.folder)
         if chosen.command == "self-check":
             from okitoki_chaos.dishonest import write_self_check
 
             return write_self_check(chosen.folder / "self-check.json")
-        if chosen.command == "heal":
-            settings = Settings.read(chosen.folder)
-            driver = driver_of(settings)
-            done = heal(driver, journal_of(settings, driver, chosen.folder), "a person")
-            print("\n".join(done) or "nothing is open")
-            return 0
     except ChaosError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -65,7 +65,7 @@ class Config:
             raise ConfigError(f"{path}: {error}") from error
         tenants = [_made(TenantLoad, one, f"tenants[{number}]") for number, one in enumerate(values.pop("tenants", []))]
         load = _made(Load, values.pop("load", {}), "load")
-        found = _made(cls, {**values, "tenants": tenants, "load": load}, "the configuration")
+        found: Config = _made(cls, {**values, "tenants": tenants, "load": load}, "the configuration")
         for name in ("tenants", "regions"):
             if not getattr(found, name):
                 raise ConfigError(f"{name}: name at least one")
