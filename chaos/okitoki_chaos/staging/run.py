@@ -41,25 +41,30 @@ class StagingDrill:
         self._config, self._results, self._driver, self._say = config, results, driver, say
 
     def go(self) -> int:
-        """0 when every verdict holds, 1 when not. Raises Refused, ChaosError."""
+        """0 when every verdict holds, 1 when not. Raises Refused, and ChaosError when it cannot be run; that is told
+        like a verdict."""
         objects = self.objects()
         try:
             self._require_consent(objects)
             self._heal_what_is_left()
-        except Refused as error:
-            self._tell(objects, events.REFUSED, str(error))
+            found = self._run()
+        except ChaosError as error:
+            self._tell(objects, events.REFUSED if isinstance(error, Refused) else events.FAILED, str(error))
             raise
+        print("\n".join(lines(found)), flush=True)
+        passed = found["verdict"] == "passed"
+        self._tell(objects, events.PASSED if passed else events.FAILED, events.message(found))
+        return PASSED if passed else FAILED
+
+    def _run(self) -> Mapping[str, Any]:
+        """Begin or go on; the report."""
         folder, plan = self.begin()
         self._say(f"drill {folder.name}: plan {plan.name}, seed {plan.seed}, {len(plan.items)} experiments")
         for left in progress.unjudged(folder, plan):
             self._salvage(left)
         progress.go_on(folder, plan, functools.partial(self._session, folder), self._say)
         context: dict[str, Any] = {"driver": self._driver.name, "notMeasured": [NOT_MEASURED]}
-        found = progress.write_report(folder, plan, context, times_judged=self._config.times == "judged")
-        print("\n".join(lines(found)), flush=True)
-        passed = found["verdict"] == "passed"
-        self._tell(objects, events.PASSED if passed else events.FAILED, events.message(found))
-        return PASSED if passed else FAILED
+        return progress.write_report(folder, plan, context, times_judged=self._config.times == "judged")
 
     def objects(self) -> Sequence[Mapping[str, Any]]:
         """The Tenants and VoiceRegions that take part. Raises ChaosError when one is missing."""

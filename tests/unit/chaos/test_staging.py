@@ -135,6 +135,18 @@ def test_without_consent_there_is_not_even_load(platform: Platform, tmp_path: Pa
     assert len(told(platform)) == 2
 
 
+def test_a_drill_that_cannot_be_run_is_told_like_a_verdict(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: NoLoad) -> dict[str, str]:
+        raise ChaosError("no write of acme was acknowledged before any fault")
+
+    monkeypatch.setattr(NoLoad, "start", fails)
+    with pytest.raises(ChaosError, match="no write of acme"):
+        drill(platform, tmp_path).go()
+    assert len(told(platform)) == 2
+
+
 def test_what_a_killed_drill_left_open_is_healed_before_anything_else(platform: Platform, tmp_path: Path) -> None:
     world = World(agent_driver(platform), [TENANT, REGION])
     plan = faults.plan(world, [{"fault": "freeze", "target": "app"}], "acme", "kyiv")
