@@ -62,5 +62,6 @@ securityContext:
   capabilities: {drop: [ALL]}
 env:
   - {name: HOME, value: /tmp}
+  - {name: KUBECONFIG, value: /etc/okitoki-drills/kubeconfig}
   - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
 {{- end }}

@@ -209,7 +209,7 @@ def test_a_concluded_drill_or_one_of_another_plan_is_not_gone_on_with(platform: 
     assert other != folder
     (folder / progress.REPORT).write_text("{}")
     other.rename(tmp_path / "drill-20260101-000001")
-    assert drill(platform, tmp_path).begin()[0] not in {folder, other}
+    assert drill(platform, tmp_path).begin()[0].name > "drill-20260101-000001"
 
 
 def test_an_event_names_the_claim_the_gaps_and_the_first_failure() -> None:

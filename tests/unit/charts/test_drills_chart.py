@@ -181,12 +181,19 @@ def test_drill_and_watchdog_are_restricted(drills: list[Manifest], kind: str, na
     }  # fmt: skip
 
 
-def test_the_watchdog_is_never_on_the_drills_node_and_both_keep_off_targets(drills: list[Manifest]) -> None:
-    affinity = pod_of(drills, "Deployment", "release-watchdog")["spec"]["affinity"]
-    [term] = affinity["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    labels = pod_of(drills, "CronJob", "release-drill")["metadata"]["labels"]
+def test_a_watchdog_is_on_another_node_than_any_one_target_and_the_drill_is_never_kept_from_its_claim(
+    drills: list[Manifest],
+) -> None:
+    """Seen on a cluster: a watchdog that had come to the node of the drill's claim kept the drill waiting for ever."""
+    assert one(drills, "Deployment", "release-watchdog")["spec"]["replicas"] == 2
+    affinity = pod_of(drills, "Deployment", "release-watchdog")["spec"]["affinity"]["podAntiAffinity"]
+    [term] = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+    labels = pod_of(drills, "Deployment", "release-watchdog")["metadata"]["labels"]
     assert term["labelSelector"]["matchLabels"].items() <= labels.items()
     assert term["topologyKey"] == "kubernetes.io/hostname"
+    [preferred] = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    drill = pod_of(drills, "CronJob", "release-drill")["metadata"]["labels"]
+    assert preferred["podAffinityTerm"]["labelSelector"]["matchLabels"].items() <= drill.items()
     key, _, value = agent.NODE_LABEL.partition("=")
     away = {"key": key, "operator": "NotIn", "values": [value]}
     for kind, name in (("Deployment", "release-watchdog"), ("CronJob", "release-drill")):
@@ -231,6 +238,16 @@ def test_what_the_chart_writes_is_what_drill_and_watchdog_read(render: Render, t
     assert [tenant.key_file for tenant in config.tenants] == ["/keys/acme/key", "/keys/globex/key"]
     settings = Settings.read(tmp_path)
     assert (settings.driver, settings.namespace, settings.allow) == ("agent", "somewhere", ["drain"])
+
+
+def test_kubectl_is_told_of_the_pods_own_account(drills: list[Manifest]) -> None:
+    """Seen on a cluster: with a time limit for requests kubectl does not look for it by itself."""
+    text = one(drills, "ConfigMap", "release-config")["data"]["kubeconfig"]
+    assert json.loads(text)["users"][0]["user"] == {"tokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token"}
+    for kind, name in (("CronJob", "release-drill"), ("Deployment", "release-watchdog")):
+        [container] = pod_of(drills, kind, name)["spec"]["containers"]
+        [config] = [mount for mount in container["volumeMounts"] if mount["name"] == "config"]
+        assert {"name": "KUBECONFIG", "value": f"{config['mountPath']}/kubeconfig"} in container["env"]
 
 
 def test_keys_are_mounted_and_in_no_argument_or_configuration(drills: list[Manifest]) -> None:
