@@ -44,16 +44,24 @@ matching() {
 """
 LIST = _MATCHING + 'matching "$@"\n'
 
-# Sends $1 to what matches, three times over: a process may have forked in between.
+# Sends $1 to what matches, three times over: a process may have forked in between. Of STOP it says how many processes
+# were seen stopped at once, and fails when none was: what watches over them may end them before anybody else looks.
 SIGNAL = (
     _MATCHING
     + r"""
 signal=$1; shift
+stopped=0
 for _ in 1 2 3; do
-  pids=$(matching "$@" | cut -d' ' -f1)
-  [ -z "$pids" ] || kill "-$signal" $pids 2>/dev/null
+  for pid in $(matching "$@" | cut -d' ' -f1); do
+    kill "-$signal" "$pid" 2>/dev/null || continue
+    [ "$signal" = STOP ] || continue
+    for _ in $(seq 50); do
+      [ "$(awk '/^State:/ {print $2}' "/proc/$pid/status" 2>/dev/null)" = T ] && stopped=$((stopped + 1)) && break
+    done
+  done
 done
-echo sent
+[ "$signal" != STOP ] || [ "$stopped" -gt 0 ] || { echo "nothing was stopped" >&2; exit 1; }
+echo "sent; $stopped seen stopped"
 """
 )
 

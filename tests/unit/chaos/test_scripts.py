@@ -37,10 +37,15 @@ def start_of(pid: int) -> str:
 def test_a_process_is_stopped_and_goes_on(victim: subprocess.Popen[bytes]) -> None:
     match = ("^sleep 3661.25", control_group())
     assert bash(STATES, *match) == "S"
-    bash(SIGNAL, "STOP", *match)
+    assert bash(SIGNAL, "STOP", *match) == "sent; 3 seen stopped"
     assert bash(STATES, *match) == "T"
     bash(SIGNAL, "CONT", *match)
     assert bash(STATES, *match) == "S"
+
+
+def test_a_freeze_that_stopped_nothing_fails() -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        bash(SIGNAL, "STOP", "^no such thing", control_group())
 
 
 def test_nothing_that_matches_is_said_so() -> None:
