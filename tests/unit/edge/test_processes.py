@@ -72,6 +72,19 @@ async def test_a_stopped_process_does_not_run(tmp_path: Path, process: subproces
     assert seen.watch.runs()
 
 
+async def test_what_has_ended_and_was_not_told_of_yet_can_be_killed_again(
+    tmp_path: Path, process: subprocess.Popen[bytes]
+) -> None:
+    """Seen in a drill: the guard's look broke off at the second kill of a frozen HAProxy."""
+    (tmp_path / "x").write_text(f"{process.pid}\n")
+    watch = Watch(tmp_path / "x", lambda: None, lambda: None)
+    watch.poll()
+    process.kill()
+    process.wait()
+    watch.kill()
+    watch.send(signal.SIGTERM)
+
+
 async def test_a_kill_takes_the_children_along(tmp_path: Path) -> None:
     parent = subprocess.Popen(  # noqa: ASYNC220
         ["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE

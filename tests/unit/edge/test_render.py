@@ -94,7 +94,7 @@ def test_keepalived_one_instance_for_each_address_with_its_service(tmp_path: Pat
         body = instances[name]
         assert f"{ip}/32 dev eth0" in body
         assert f"virtual_router_id {router}\n" in body
-        assert re.search(rf"track_file \{{\s+{service}\s+\}}", body)
+        assert re.search(rf"track_file \{{\s+{service}\s+guard_renews\s+\}}", body)
         assert re.search(rf"unicast_peer \{{\s+{PEER}\s+\}}", body)
         assert "nopreempt" in body
         assert "advert_int 0.04\n" in body

@@ -11,7 +11,8 @@ from okitoki_agents.edge.facts import Paths
 from okitoki_agents.edge.guard import health
 from okitoki_agents.edge.guard.health import State
 from okitoki_agents.edge.guard.probes import Probe
-from okitoki_agents.edge.guard.service import Service, TrackFile
+from okitoki_agents.edge.guard.service import Service
+from okitoki_agents.edge.track import TrackFile
 
 
 class Answers(Probe):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -72,8 +73,10 @@ class Watch:
         return chr(stat[stat.rindex(b")") + 2]) not in _STOPPED
 
     def send(self, number: signal.Signals) -> None:
+        """Nothing is sent to a process that has ended; its end is told by `on_death`, perhaps a moment later."""
         if self._pidfd is not None:
-            signal.pidfd_send_signal(self._pidfd, number)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self) -> None:
         """End the process and its children: a worker that is frozen does not notice that its parent is gone."""

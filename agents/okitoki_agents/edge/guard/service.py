@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 
@@ -12,33 +11,9 @@ from okitoki_agents.edge.guard import health
 from okitoki_agents.edge.guard.health import Health, State
 from okitoki_agents.edge.guard.probes import Probe
 from okitoki_agents.edge.guard.processes import Watch
+from okitoki_agents.edge.track import TrackFile
 
 log = logging.getLogger(__name__)
-
-
-class TrackFile:
-    """0 good, 1 fault (keepalived.conf(5), track_file). Written in place: one byte, so never read by halves."""
-
-    def __init__(self, paths: Paths, service: str) -> None:
-        paths.track.mkdir(parents=True, exist_ok=True)
-        self._path = paths.track / service
-        self.value = 1
-        try:
-            self.value = int(self._path.read_text())
-        except (OSError, ValueError):
-            self._write(1)
-
-    def set(self, value: int) -> None:
-        if value != self.value:
-            self._write(value)
-
-    def _write(self, value: int) -> None:
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
-        try:
-            os.write(handle, b"%d\n" % value)
-        finally:
-            os.close(handle)
-        self.value = value
 
 
 class Service:
