@@ -144,7 +144,7 @@ class Controller:
         name = controller_name(key)
         try:
             with (
-                log_context(*key),
+                log_context(*key, uid=self._uid(key)),
                 metrics.ACTIVE_WORKERS.labels(name).track_inprogress(),
                 metrics.RECONCILE_SECONDS.labels(name).time(),
             ):
@@ -153,6 +153,10 @@ class Controller:
         finally:
             self.queue.done(key)
             self.last_progress = time.monotonic()
+
+    def _uid(self, key: Key) -> str:
+        known = self._ctx.index.of(key[0]).get(key[1]) or {"metadata": {}}
+        return str(known["metadata"].get("uid", ""))
 
     async def _reconcile(self, key: Key) -> Result:
         kind, name = key

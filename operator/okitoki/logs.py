@@ -10,14 +10,14 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal
 
-_subject: ContextVar[tuple[str, str] | None] = ContextVar("subject", default=None)
+_subject: ContextVar[tuple[str, str, str] | None] = ContextVar("subject", default=None)
 _FIELDS = {"Tenant": "tenant", "VoiceRegion": "region"}
 
 
 @contextmanager
-def log_context(kind: str, name: str) -> Iterator[None]:
-    """What is logged inside is about this Tenant or VoiceRegion."""
-    token = _subject.set((kind, name))
+def log_context(kind: str, name: str, uid: str = "") -> Iterator[None]:
+    """What is logged inside is about this Tenant or VoiceRegion; `uid` tells it from another one of its name."""
+    token = _subject.set((kind, name, uid))
     try:
         yield
     finally:
@@ -52,6 +52,8 @@ class _Json(logging.Formatter):
         subject = _subject.get()
         if subject:
             line[_FIELDS.get(subject[0], subject[0])] = subject[1]
+            if subject[2]:
+                line["uid"] = subject[2]
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

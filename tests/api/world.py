@@ -15,7 +15,8 @@ from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
 from okitoki.kube.authority import Authorities, AuthoritySet
 from okitoki.kube.client import Client
-from okitoki.kube.events import Recorder
+from okitoki.kube.drift import Repairs
+from okitoki.kube.events import EventType, Recorder
 from okitoki.kube.pki import Authority, new_authority
 from okitoki.kube.resources import Manifest
 from okitoki.reconcile.index import Index
@@ -137,6 +138,10 @@ class World:
         self.user = ""
         """Whom the operator acts as; empty: the administrator."""
         self.authorities = Authorities(AuthoritySet(Authority(new_authority(datetime.now(UTC)))))
+        self.clock = 0.0
+        """Seconds, by which what is contested waits."""
+        self.told: list[tuple[str, str]] = []
+        """Events: reason and message."""
         self.shown: dict[str, str] = {}
         """Which certificate the pods of an address show; what is not named refuses connections."""
 
@@ -200,9 +205,11 @@ class World:
         async with CountingClient(self.connection, self.user) as client:
             index = Index()
             await index.load(client)
-            ctx = Context(client, index, IMAGES, "okitoki-system", self.authorities, _Silent(client))
+            ctx = Context(client, index, IMAGES, "okitoki-system", self.authorities, _Silent(client, self.told))
             tenants = TenantKind(lambda _: self.app, agent_api=self.agent, handshake=self._handshake)
-            reconciler = Reconciler(tenants if kind == "Tenant" else VoiceRegionKind(), ctx)
+            reconciler = Reconciler(
+                tenants if kind == "Tenant" else VoiceRegionKind(), ctx, Repairs(lambda: self.clock)
+            )
             yield reconciler.reconcile, client
 
     async def _handshake(self, address: str, port: int) -> str | None:
@@ -319,8 +326,9 @@ class World:
 class _Silent(Recorder):
     """Events are counted apart: they are not part of what a reconcile must not write."""
 
-    def __init__(self, client: CountingClient) -> None:
+    def __init__(self, client: CountingClient, told: list[tuple[str, str]]) -> None:
         super().__init__(client)
+        self._told = told
 
-    async def record(self, *arguments: Any) -> None:
-        return
+    async def record(self, resource: Mapping[str, Any], kind: EventType, reason: str, message: str) -> None:
+        self._told.append((reason, message))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from okitoki.kube import labels
 from okitoki.kube.client import ApiError, Client
 from okitoki.kube.diff import difference, stamp
+from okitoki.kube.drift import Drift, Repairs, others
 from okitoki.kube.resources import Manifest, ObjectKey, type_of
 
 log = logging.getLogger(__name__)
@@ -23,15 +24,25 @@ password is overwritten by a leader that was frozen between reading and writing.
 
 @dataclass(slots=True)
 class Applied:
-    """What one apply did; `failed` holds what the API server refused, with its message."""
+    """What one apply did. `failed`: what the API server refused, with its message. `drifted`: what somebody else had
+    changed, whether it was set back or is to be later."""
 
     written: list[ObjectKey] = field(default_factory=list)
     pruned: list[ObjectKey] = field(default_factory=list)
     failed: dict[ObjectKey, str] = field(default_factory=dict)
+    drifted: dict[ObjectKey, Drift] = field(default_factory=dict)
+
+    @property
+    def contested(self) -> dict[ObjectKey, Drift]:
+        """What is not as wanted now, because somebody changes it again and again."""
+        return {key: drift for key, drift in self.drifted.items() if drift.wait}
 
 
-async def apply_all(client: Client, wanted: Sequence[Manifest], live: Live, prunable: Iterable[ObjectKey]) -> Applied:
-    """Bring the cluster to `wanted`, in order, writing only what differs, then prune.
+async def apply_all(
+    client: Client, wanted: Sequence[Manifest], live: Live, prunable: Iterable[ObjectKey], repairs: Repairs
+) -> Applied:
+    """Bring the cluster to `wanted`, in order, writing only what differs, then prune. `repairs` remembers what was
+    written before, and makes what is contested wait.
 
     A refusal of one object (4xx) is recorded and the others go on, except a namespace, without which nothing can
     follow. Everything else (no answer, 5xx, 409, 429) is raised: the caller tries the whole again later.
@@ -42,8 +53,7 @@ async def apply_all(client: Client, wanted: Sequence[Manifest], live: Live, prun
         key = ObjectKey.of(manifest)
         keep.add(key)
         try:
-            if await _apply_one(client, stamp(manifest), live.get(key)):
-                result.written.append(key)
+            await _apply_one(client, stamp(manifest), live.get(key), repairs, result)
         except ApiError as error:
             if error.status in (401, 409, 429) or error.status >= 500 or key.kind == "Namespace":
                 raise
@@ -52,6 +62,7 @@ async def apply_all(client: Client, wanted: Sequence[Manifest], live: Live, prun
         if key not in keep:
             log.info("removing %s: no longer wanted", key)
             await client.delete(type_of(live[key]), key.name, key.namespace or None, uid=live[key]["metadata"]["uid"])
+            repairs.gone(key)
             result.pruned.append(key)
     return result
 
@@ -73,21 +84,26 @@ def prunable(live: Live, kinds: Iterable[str], owner: Mapping[str, str]) -> list
     )
 
 
-async def _apply_one(client: Client, manifest: Manifest, live: Manifest | None) -> bool:
-    key = ObjectKey.of(manifest)
+async def _apply_one(
+    client: Client, manifest: Manifest, live: Manifest | None, repairs: Repairs, result: Applied
+) -> None:
+    key, content = ObjectKey.of(manifest), manifest["metadata"]["annotations"][labels.APPLIED_HASH]
+    drift = None
     if live is None:
         log.info("creating %s", key)
-        if key.kind in CREATE_ONLY_WHEN_ABSENT:
-            await client.create(manifest)
-        else:
-            await client.apply(manifest)
-        return True
-    if live["metadata"].get("deletionTimestamp"):
-        # It is made anew once it is gone; its deletion triggers the next reconcile.
-        return False
-    found = difference(manifest, live)
-    if found is None:
-        return False
-    log.info("updating %s: %s differs", key, found)
-    await client.apply(manifest)
-    return True
+    elif live["metadata"].get("deletionTimestamp") or (found := difference(manifest, live)) is None:
+        # One that is being deleted is made anew once it is gone; its deletion triggers the next reconcile.
+        return
+    else:
+        applied_last = (live["metadata"].get("annotations") or {}).get(labels.APPLIED_HASH)
+        if content == applied_last or repairs.knows(key, content):
+            result.drifted[key] = drift = Drift(found, others(live), repairs.wait(key))
+            if drift.wait:
+                return
+        log.info("updating %s: %s", key, drift or f"{found} differs")
+    if live is None and key.kind in CREATE_ONLY_WHEN_ABSENT:
+        await client.create(manifest)
+    else:
+        await client.apply(manifest)
+    repairs.written(key, content, again=drift is not None)
+    result.written.append(key)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from okitoki.kube import labels
-from okitoki.kube.apply import apply_all, prunable
+from okitoki.kube.apply import Applied, apply_all, prunable
 from okitoki.kube.client import ApiError
+from okitoki.kube.drift import Repairs
 from okitoki.kube.events import EventType
 from okitoki.kube.resources import Manifest, ObjectKey
 from okitoki.metrics.domain import LABELS, Measures, Owner
@@ -24,9 +25,10 @@ FINALIZE_RECHECK_SECONDS = 5.0
 class Reconciler:
     """Brings one resource of one kind, named at each call, to what its spec says."""
 
-    def __init__(self, kind: Kind[Any, Any], ctx: Context) -> None:
+    def __init__(self, kind: Kind[Any, Any], ctx: Context, repairs: Repairs | None = None) -> None:
         self.kind = kind
         self.ctx = ctx
+        self._repairs = repairs or Repairs()
 
     async def reconcile(self, name: str) -> float | None:
         """One pass; returns after how many seconds to look again, or None for no wish.
@@ -61,7 +63,8 @@ class Reconciler:
         observed = await kind.prepare(ctx, resource, observed)
         wanted = kind.build(resource, observed)
         superfluous = self._prunable(raw, live, scopes) if kind.may_prune(resource, observed) else []
-        applied = await apply_all(ctx.client, wanted, live, superfluous)
+        applied = await apply_all(ctx.client, wanted, live, superfluous, self._repairs)
+        await self._tell_drift(raw, applied)
         outcome = Outcome(applied, before=raw.get("status") or {})
         for action in kind.decide(resource, observed):
             log.info("%s: %s", action.name, action.reason)
@@ -72,7 +75,13 @@ class Reconciler:
         self._measure(raw["metadata"]["name"], found, kind.measures(resource, observed))
         if outcome.applied.failed:
             raise ApplyRefused(outcome.applied.failed)
-        return kind.recheck_seconds(resource, observed, outcome)
+        wishes = [kind.recheck_seconds(resource, observed, outcome), *(d.wait for d in applied.contested.values())]
+        return min((wish for wish in wishes if wish is not None), default=None)
+
+    async def _tell_drift(self, raw: Manifest, applied: Applied) -> None:
+        for key, drift in applied.drifted.items():
+            if not drift.wait:
+                await self.ctx.events.record(raw, "Normal", "DriftRepaired", f"{key}: {drift}, and was set back")
 
     async def _list(self, scopes: Sequence[Scope]) -> dict[ObjectKey, Manifest]:
         live: dict[ObjectKey, Manifest] = {}
@@ -167,6 +176,11 @@ def retry_after(error: BaseException) -> float:
 
 
 def _applied(outcome: Outcome) -> Condition:
+    if not outcome.applied.failed and (contested := outcome.applied.contested):
+        found, drift = next(iter(contested.items()))
+        rest = f" (and {len(contested) - 1} more)" if len(contested) > 1 else ""
+        mend = "it is set back ever more slowly; make that manager leave the field, or change the spec here"
+        return cond.failing(cond.APPLIED, "Contested", f"{found}: {drift} again and again{rest}: {mend}")
     if not outcome.applied.failed:
         return cond.good(cond.APPLIED, "Applied", "all objects are as wanted")
     key, message = next(iter(outcome.applied.failed.items()))
