@@ -66,7 +66,9 @@ def load_manifests(folder: Path = EXAMPLES) -> list[Object]:
     """The objects in a folder's files, regions first."""
     found: list[Object] = []
     for path in sorted(folder.glob("*.yaml")):
-        found += [obj for obj in yaml.safe_load_all(path.read_text(encoding="utf-8")) if obj]
+        documents = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        # The folder is kustomize's too, and its own file is none of the platform's objects.
+        found += [obj for obj in documents if obj and obj["apiVersion"].startswith("platform.")]
     return sorted(found, key=lambda obj: obj["kind"] != "VoiceRegion")
 
 

@@ -50,8 +50,8 @@ class Reconciler:
         try:
             resource = self.kind.parse(raw)
         except InvalidResource as error:
-            await self._report(raw, _invalid(error), {})
-            self._measure(name, _invalid(error), {})
+            await self._report(raw, invalid(error), {})
+            self._measure(name, invalid(error), {})
             return None
         return await self._converge(raw, resource)
 
@@ -69,8 +69,7 @@ class Reconciler:
         for action in kind.decide(resource, observed):
             log.info("%s: %s", action.name, action.reason)
             outcome.acted[action.name] = await kind.act(ctx, resource, observed, action)
-        found = [*kind.conditions(resource, observed, outcome), _applied(outcome)]
-        found = [*found, cond.summary(found)]
+        found = final_conditions(kind.conditions(resource, observed, outcome), outcome)
         await self._report(raw, found, kind.status(resource, observed, outcome))
         self._measure(raw["metadata"]["name"], found, kind.measures(resource, observed))
         if outcome.applied.failed:
@@ -175,6 +174,12 @@ def retry_after(error: BaseException) -> float:
     return error.retry_after or 0.0 if isinstance(error, ApiError) else 0.0
 
 
+def final_conditions(own: Sequence[Condition], outcome: Outcome) -> list[Condition]:
+    """A kind's own conditions with those that the loop adds: `Applied`, and `Ready`, which sums up."""
+    found = [*own, _applied(outcome)]
+    return [*found, cond.summary(found)]
+
+
 def _applied(outcome: Outcome) -> Condition:
     if not outcome.applied.failed and (contested := outcome.applied.contested):
         found, drift = next(iter(contested.items()))
@@ -189,7 +194,8 @@ def _applied(outcome: Outcome) -> Condition:
     return cond.failing(cond.APPLIED, "ApplyRefused", text)
 
 
-def _invalid(error: InvalidResource) -> list[Condition]:
+def invalid(error: InvalidResource) -> list[Condition]:
+    """The conditions of a resource that cannot be acted on."""
     text = f"{error}; nothing is changed until the spec is mended"
     return [
         Condition(cond.STALLED, "True", "InvalidSpec", text, warning=True, abnormal=True),
