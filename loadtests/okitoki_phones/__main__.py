@@ -68,6 +68,7 @@ def summary(agent: Agent) -> dict[str, object]:
         "domain": agent.config.domain,
         "registrations": vars(agent.registration.counts),
         "sip": vars(agent.endpoint.counters),
+        "connections": agent.endpoint.connections,
     }
 
 

@@ -15,7 +15,8 @@ from okitoki_phones.config import AgentConfig, AgentsConfig
 from okitoki_phones.dialog import Dialog, key_of_request, new_tag
 from okitoki_phones.records import LegRecord
 from okitoki_phones.registration import Registration
-from okitoki_phones.sip import NameAddress, Request, Uri, response_to
+from okitoki_phones.sip import Request, Uri, response_to
+from okitoki_phones.tls import TlsEndpoint
 from okitoki_phones.transaction import Endpoint, Handlers, ServerTransaction, Timers
 
 SERVED_WITHOUT_CALL = {"OPTIONS"}
@@ -34,7 +35,7 @@ class Agent:
         self.config = config
         self.shared = shared
         self.leg: Leg | None = None
-        self.endpoint = Endpoint(Handlers(self._receive, self._receive_ack), timers)
+        self.endpoint = self._endpoint(Handlers(self._receive, self._receive_ack), timers)
         self.registration = Registration(
             self.endpoint, shared.server, Uri(config.domain, config.username), config.secret, shared.expires
         )
@@ -42,6 +43,15 @@ class Agent:
         self._random = random.Random(f"{shared.seed}/{config.username}@{config.domain}")
         self._ringing: dict[tuple[str, str | None, int], tuple[ServerTransaction, asyncio.Event]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _endpoint(self, handlers: Handlers, timers: Timers | None) -> Endpoint:
+        if self.shared.tls is None:
+            return Endpoint(handlers, timers)
+        return TlsEndpoint(handlers, self.shared.server, self.shared.tls, self._connected, timers)
+
+    def _connected(self) -> None:
+        """The connection is a new one: the server must learn of it."""
+        self.registration.renew()
 
     async def start(self) -> None:
         await self.endpoint.bind((self.shared.host, self.config.port))
@@ -67,10 +77,6 @@ class Agent:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _contact(self) -> NameAddress:
-        host, port = self.endpoint.address
-        return NameAddress(Uri(host, self.config.username, port))
 
     def _receive(self, transaction: ServerTransaction) -> None:
         request = transaction.request
@@ -140,10 +146,14 @@ class Agent:
         )  # fmt: skip
         try:
             offer = sdp.parse(request.body)
-            dialog = Dialog.of_callee(request, tag, self._contact())
+            if offer.crypto is not None and not self.shared.srtp:
+                raise sdp.SdpError("this phone knows no SRTP")
+            dialog = Dialog.of_callee(request, tag, self.endpoint.contact(self.config.username))
             seconds = self._random.uniform(*self.shared.ring_seconds)
             if await callee.ring(transaction, dialog, record, cancelled, seconds):
-                self.leg = callee.answer(self.endpoint, transaction, record, offer, dialog)
+                self.leg = callee.answer(
+                    self.endpoint, transaction, record, offer, dialog, self.shared.rolled_over
+                )
                 self._spawn(self._talk(transaction, self.leg, offer))
             else:
                 self._refuse(transaction, record, 487, tag)

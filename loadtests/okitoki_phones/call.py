@@ -24,6 +24,8 @@ class Leg:
         self.dialog = dialog
         self.media = media
         self.record = record
+        self.crypto: sdp.Crypto | None = None
+        """The own key, when the call's audio is SRTP."""
         self.ended = asyncio.Event()
         self.closed = asyncio.Event()
         self._ack: tuple[Request, Address] | None = None
@@ -35,6 +37,8 @@ class Leg:
         if self.record.established_at is None:
             self.record.established_at = time.time()
             self.record.media_address = remote.host
+            self.record.encrypted = self.crypto is not None and remote.crypto is not None
+            self.media.encrypt(self.crypto, remote.crypto)
             self.media.start((remote.host, remote.port))
 
     def acknowledge(self, sequence: int) -> None:
@@ -88,7 +92,7 @@ class Leg:
     def _receive_reinvite(self, transaction: ServerTransaction) -> None:
         """Follow the other side to another address, or into or out of hold (RFC 3264 section 8)."""
         request = transaction.request
-        own = sdp.Description(self.endpoint.address[0], self.media.port)
+        own = sdp.Description(self.endpoint.address[0], self.media.port, crypto=self.crypto)
         if request.body:
             try:
                 offer = sdp.parse(request.body)
@@ -96,7 +100,14 @@ class Leg:
                 self.record.notes.append(f"re-INVITE refused: {error}")
                 transaction.respond(response_to(request, 488))
                 return
-            own = sdp.Description(own.host, own.port, offer.answer_direction())
+            if (offer.crypto is None) != (self.crypto is None):
+                self.record.notes.append("re-INVITE refused: it would change whether the audio is encrypted")
+                transaction.respond(response_to(request, 488))
+                return
+            if self.crypto is not None and offer.crypto is not None:
+                self.crypto = sdp.Crypto(offer.crypto.tag, self.crypto.key)
+                self.media.encrypt(self.crypto, offer.crypto)
+            own = sdp.Description(own.host, own.port, offer.answer_direction(), self.crypto)
             self.media.redirect((offer.host, offer.port), sending="send" in own.direction)
         self._description_version += 1
         answer = response_to(request, 200, body=sdp.write(own, own.port, self._description_version))

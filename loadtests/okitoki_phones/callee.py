@@ -40,12 +40,20 @@ def refuse(transaction: ServerTransaction, record: LegRecord, status: int, tag: 
 
 
 def answer(
-    endpoint: Endpoint, transaction: ServerTransaction, record: LegRecord, offer: sdp.Description, dialog: Dialog
+    endpoint: Endpoint,
+    transaction: ServerTransaction,
+    record: LegRecord,
+    offer: sdp.Description,
+    dialog: Dialog,
+    rolled_over: int = 0,
 ) -> Leg:
-    """200 with the answer to the offer."""
+    """200 with the answer to the offer, encrypted as the offer is."""
     request, host = transaction.request, endpoint.address[0]
-    leg = Leg(endpoint, dialog, MediaSession(host, request.call_id, "callee", "caller"), record)
-    own = sdp.Description(host, leg.media.port, offer.answer_direction())
+    leg = Leg(endpoint, dialog, MediaSession(host, request.call_id, "callee", "caller", rolled_over), record)
+    leg.crypto = sdp.Crypto.new(offer.crypto.tag) if offer.crypto is not None else None
+    # The caller may send before its ACK is here.
+    leg.media.encrypt(leg.crypto, offer.crypto)
+    own = sdp.Description(host, leg.media.port, offer.answer_direction(), leg.crypto)
     success = response_to(request, 200, tag=dialog.local.tag, body=sdp.write(own, own.port))
     success.add("Contact", dialog.contact)
     success.add("Allow", ALLOWED)

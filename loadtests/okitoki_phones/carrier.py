@@ -130,7 +130,9 @@ class Carrier:
             self.latest_start_ms = max(self.latest_start_ms, (loop.time() - due) * 1000)
             self._begin(plan)
 
-    def _invite(self, plan: Plan, call_id: str, media: MediaSession, server: Address, number: str) -> Request:
+    def _invite(
+        self, plan: Plan, call_id: str, media: MediaSession, crypto: sdp.Crypto | None, server: Address, number: str
+    ) -> Request:
         host, port = self.endpoint.address
         server_host, server_port = server
         called = Uri(server_host, number, None if server_port == 5060 else server_port)
@@ -145,7 +147,7 @@ class Carrier:
         if plan.callee_ends and plan.talk is not None:
             request.add(HANG_UP_AFTER, f"{plan.talk:.1f}")
         request.add("Content-Type", sdp.MIME)
-        request.body = sdp.write(sdp.Description(host, media.port), media.port)
+        request.body = sdp.write(sdp.Description(host, media.port, crypto=crypto), media.port)
         return request
 
     async def call(self, plan: Plan) -> None:
@@ -155,7 +157,7 @@ class Carrier:
             "carrier", call_id, self.config.caller, plan.number, plan.tenant, kind=plan.kind, attempted_at=time.time(),
             reference=plan.reference,
         )  # fmt: skip
-        media = MediaSession(self.endpoint.address[0], call_id, "caller", "callee")
+        media = MediaSession(self.endpoint.address[0], call_id, "caller", "callee", self.config.rolled_over)
         self.active += 1
         try:
             leg = await self._reach(plan, record, media)
@@ -195,7 +197,8 @@ class Carrier:
         self, plan: Plan, record: LegRecord, media: MediaSession, server: Address, number: str
     ) -> Leg | None:
         """The call up to its ACK; None when it failed, with the reason in the record."""
-        invite = self._invite(plan, record.call_id, media, server, number)
+        crypto = sdp.Crypto.new() if self.config.srtp else None
+        invite = self._invite(plan, record.call_id, media, crypto, server, number)
         transaction = self.endpoint.start_client(invite, server)
 
         def provisional(response: Response) -> None:
@@ -215,7 +218,7 @@ class Carrier:
             return None
         record.answered_at = time.time()
         transaction.on_further_success = lambda response: self._further_success(record, invite, response)
-        return self._establish(record, media, invite, final)
+        return self._establish(record, media, crypto, invite, final)
 
     async def _final(self, transaction: ClientTransaction, record: LegRecord) -> Response:
         """The final response, after a CANCEL when it rings for too long. Raises TransactionTimeout."""
@@ -234,7 +237,9 @@ class Carrier:
                 transaction.cancel().final.add_done_callback(lambda done: done.exception())
             return await transaction.final
 
-    def _establish(self, record: LegRecord, media: MediaSession, invite: Request, success: Response) -> Leg | None:
+    def _establish(
+        self, record: LegRecord, media: MediaSession, crypto: sdp.Crypto | None, invite: Request, success: Response
+    ) -> Leg | None:
         try:
             dialog = Dialog.of_caller(invite, success)
         except SipError as error:
@@ -242,12 +247,15 @@ class Carrier:
             return None
         try:
             remote = sdp.parse(success.body)
+            if (remote.crypto is None) != (crypto is None):
+                raise sdp.SdpError("the answer's transport is not the offer's")
         except sdp.SdpError as error:
             record.notes.append(f"unusable 200: {error}")
             self._refuse_answer(dialog, invite.cseq[0])
             return None
         record.callee_tag = dialog.remote.tag
         leg = Leg(self.endpoint, dialog, media, record)
+        leg.crypto = crypto
         self._legs[dialog.key] = leg
         leg.acknowledge(invite.cseq[0])
         leg.establish(remote)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from okitoki_phones.transaction import Address
+
+T = TypeVar("T")
 
 
 class ConfigError(ValueError):
@@ -54,6 +56,16 @@ class Section:
         if not least <= value <= most:
             raise ConfigError(f"{self._path(name)}: is {value!r}; give a whole number from {least} to {most}")
         return int(value)
+
+    def flag(self, name: str) -> bool:
+        """False if it is not there."""
+        return bool(self._take(name, bool, False, "true or false"))
+
+    def part(self, name: str, read: Callable[[Section], T]) -> T | None:
+        """An object of its own; None if it is not there."""
+        if name not in self._values:
+            return None
+        return read(Section(self._take(name, Mapping, ..., "an object"), self._path(name)))
 
     def address(self, name: str) -> Address:
         """`{"host": …, "port": …}`."""
@@ -106,6 +118,26 @@ class AgentConfig:
 
 
 @dataclass(frozen=True)
+class TlsConfig:
+    """SIP over TLS."""
+
+    ca: str
+    """File of the CA that the server's certificate must be of."""
+    server_name: str
+    """The name that it must bear."""
+    keepalive: float = 10.0
+    """Seconds between pings (RFC 5626 section 3.5.1)."""
+
+    @classmethod
+    def read(cls, section: Section) -> TlsConfig:
+        found = cls(
+            section.text("ca"), section.text("serverName"), section.number("keepaliveSeconds", 10.0, least=0.5)
+        )
+        section.done()
+        return found
+
+
+@dataclass(frozen=True)
 class AgentsConfig:
     """A process of agents' phones."""
 
@@ -115,6 +147,12 @@ class AgentsConfig:
     ring_seconds: tuple[float, float] = (0.3, 1.2)
     expires: int = 60
     seed: int = 1
+    tls: TlsConfig | None = None
+    """None: UDP."""
+    srtp: bool = False
+    """Whether the phones know SRTP; one that does not refuses a call that must be encrypted (488)."""
+    rolled_over: int = 0
+    """See `okitoki_phones.rtp.Sender`."""
 
     @classmethod
     def read(cls, values: Any) -> AgentsConfig:
@@ -133,7 +171,8 @@ class AgentsConfig:
         config = cls(
             host=top.text("host"), server=top.address("server"), agents=tuple(agents),
             ring_seconds=top.range("ringSeconds", [0.3, 1.2]), expires=top.integer("expires", 60, least=4),
-            seed=top.integer("seed", 1),
+            seed=top.integer("seed", 1), tls=top.part("tls", TlsConfig.read), srtp=top.flag("srtp"),
+            rolled_over=top.integer("rolledOver", 0),
         )  # fmt: skip
         top.done()
         return config
@@ -177,6 +216,10 @@ class CarrierConfig:
     """Further addresses of the platform, tried in order when the one before is unreachable."""
     forward_to: str | None = None
     """One of `landlines`, to which the carrier forwards on no answer, busy and unreachable (layer 2)."""
+    srtp: bool = False
+    """Offer SRTP, and nothing else."""
+    rolled_over: int = 0
+    """See `okitoki_phones.rtp.Sender`."""
     unreachable_seconds: float | None = None
     """An address that says nothing for this long is unreachable; None: RFC 3261's timer B."""
 
@@ -202,6 +245,7 @@ class CarrierConfig:
             seconds=seconds or None, seed=top.integer("seed", 1), landlines=top.texts("landlines"),
             landline_ring_seconds=top.range("landlineRingSeconds", [0.3, 1.2]),
             more_servers=top.addresses("moreServers"),
+            srtp=top.flag("srtp"), rolled_over=top.integer("rolledOver", 0),
             forward_to=top.text("forwardTo", "-"), unreachable_seconds=top.number("unreachableSeconds", 0.0) or None,
         )  # fmt: skip
         if not (long or short or config.landlines):

@@ -14,6 +14,8 @@ import struct
 import time
 
 from okitoki_phones.rtp import PACKET_SECONDS, Pattern, Receiver, Sender, stream_name
+from okitoki_phones.sdp import Crypto
+from okitoki_phones.srtp import Cipher
 from okitoki_phones.transaction import Address
 
 # Linux's numbers (asm-generic/socket.h); the socket module does not carry them before Python 3.14.
@@ -33,16 +35,21 @@ def kernel_time(ancillary: list[tuple[int, int, bytes]]) -> float:
 
 
 class MediaSession:
-    """The audio of one side of one call. `me` and `other` name the two streams of the call."""
+    """The audio of one side of one call. `me` and `other` name the two streams of the call; `rolled_over` as in
+    `Sender`."""
 
-    def __init__(self, host: str, call_id: str, me: str, other: str) -> None:
+    def __init__(self, host: str, call_id: str, me: str, other: str, rolled_over: int = 0) -> None:
         self.receiver = Receiver(Pattern(stream_name(call_id, other)))
         self.sender = Sender(
-            Pattern(stream_name(call_id, me)), secrets.randbits(32), secrets.randbits(15), secrets.randbits(31)
-        )
+            Pattern(stream_name(call_id, me)), secrets.randbits(32), secrets.randbits(15), secrets.randbits(31),
+            rolled_over,
+        )  # fmt: skip
         self.remote: Address | None = None
         self.sources: dict[str, int] = {}
         self.sending = True
+        self.cipher: Cipher | None = None
+        """Both ways are SRTP when there is one."""
+        self._keys: tuple[bytes, bytes] | None = None
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
@@ -67,6 +74,13 @@ class MediaSession:
         self._due = self._loop.time()
         self._send()
 
+    def encrypt(self, own: Crypto | None, theirs: Crypto | None) -> None:
+        """From now on SRTP with these keys, or plain RTP without; the same keys as before change nothing."""
+        if own is None or theirs is None:
+            self.cipher, self._keys = None, None
+        elif self._keys != (own.key, theirs.key):
+            self.cipher, self._keys = Cipher(own, theirs), (own.key, theirs.key)
+
     def redirect(self, remote: Address, *, sending: bool) -> None:
         """Follow a re-INVITE: another place to send to, or silence while on hold."""
         self.remote = remote
@@ -77,6 +91,8 @@ class MediaSession:
             return
         if self.sending:
             data = self.sender.next(time.time())
+            if self.cipher is not None:
+                data = self.cipher.encrypt(data)
             try:
                 self._socket.sendto(data, self.remote)
             except OSError:
@@ -91,6 +107,8 @@ class MediaSession:
             while True:
                 data, ancillary, _, source = self._socket.recvmsg(DATAGRAM, 64)
                 self.sources[source[0]] = self.sources.get(source[0], 0) + 1
+                if self.cipher is not None:
+                    data = self.cipher.decrypt(data) or b""
                 self.receiver.receive(data, kernel_time(ancillary))
 
     def stop_sending(self) -> None:
@@ -112,4 +130,5 @@ class MediaSession:
         self._socket.close()
 
     def as_json(self) -> dict[str, object]:
-        return {"out": self.sender.as_json(), "in": self.receiver.as_json(), "sources": dict(self.sources)}
+        audio = {"out": self.sender.as_json(), "in": self.receiver.as_json(), "sources": dict(self.sources)}
+        return audio if self.cipher is None else {**audio, "undecryptable": self.cipher.refused}

@@ -33,6 +33,7 @@ class LegRecord:
     invite_retransmissions: int = 0
     bye_retransmissions: int = 0
     media_address: str | None = None
+    encrypted: bool = False
     # The tag of the phone that answers: tells the phones of a call that was hunted or forked apart.
     callee_tag: str | None = None
     reference: str | None = None

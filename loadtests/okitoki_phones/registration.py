@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,12 +44,20 @@ class Registration:
         self._sequence = 0
         self._challenge: tuple[str, Challenge] | None = None
         self._uses = 0
+        self._again = asyncio.Event()
 
     async def run(self) -> None:
         """Register, refresh at half of the granted time, try again soon after a failure. Ends by cancellation."""
         while True:
+            self._again.clear()
             granted = await self._attempt(self._expires)
-            await asyncio.sleep(RETRY_SECONDS if granted is None else granted / 2)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_SECONDS if granted is None else granted / 2):
+                    await self._again.wait()
+
+    def renew(self) -> None:
+        """Do not wait any longer: what was registered is not where this phone is now."""
+        self._again.set()
 
     async def remove(self) -> None:
         """Give the registration up, without insisting."""
@@ -110,8 +119,7 @@ class Registration:
         raise DigestError("; ".join(failures))
 
     def _contact(self) -> Uri:
-        host, port = self._endpoint.address
-        return Uri(host, self._aor.user, port)
+        return self._endpoint.contact(self._aor.user).uri
 
     async def _send(self, expires: int) -> Response:
         self._sequence += 1

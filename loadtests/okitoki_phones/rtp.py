@@ -19,6 +19,9 @@ MARK_BYTES = 8
 COUNTER = struct.Struct("!I")
 NOISE_BYTES = PAYLOAD_BYTES - 2 * COUNTER.size - MARK_BYTES
 NOISE_PERIOD = 4096
+AGEING_STEP = 1 << 14
+"""How far a sender's sequence number jumps while it ages: four jumps are a roll-over, and a receiver's guess of the
+roll-over counter bears jumps below 2^15 (RFC 3711 section 3.3.1)."""
 GAP_NOTED_MS = 60.0
 GAPS_KEPT = 1000
 
@@ -144,7 +147,7 @@ class Receiver:
             self.foreign += 1
             return
         number = COUNTER.unpack_from(payload)[0]
-        offset = (sequence - number) & 0xFFFF
+        offset = (sequence - number) % AGEING_STEP
         if payload != self.pattern.payload(number) or self._offset not in {None, offset}:
             self.corrupted += 1
             return
@@ -193,10 +196,14 @@ class Receiver:
 
 
 class Sender:
-    """The packets of one stream, and when they really left."""
+    """The packets of one stream, and when they really left. `rolled_over`: how often the sequence number, which has 16
+    bits, begins anew within the first packets, as it does every 22 minutes of a call."""
 
-    def __init__(self, pattern: Pattern, source: int, first_sequence: int, first_timestamp: int) -> None:
+    def __init__(
+        self, pattern: Pattern, source: int, first_sequence: int, first_timestamp: int, rolled_over: int = 0
+    ) -> None:
         self.pattern = pattern
+        self.jumps = rolled_over * (1 << 16) // AGEING_STEP
         self.source = source
         self.sequence = first_sequence
         self.timestamp = first_timestamp
@@ -211,7 +218,7 @@ class Sender:
         self.gaps.event(at)
         return packet(
             self.pattern.payload(number),
-            self.sequence + number,
+            self.sequence + number + AGEING_STEP * min(number, self.jumps),
             self.timestamp + number * PAYLOAD_BYTES,
             self.source,
             marker=number == 0,

@@ -1,6 +1,6 @@
-"""Transactions over UDP: retransmission, matching, timers (RFC 3261 section 17, RFC 6026 for 2xx to INVITE).
+"""Transactions: retransmission, matching, timers (RFC 3261 section 17, RFC 6026 for 2xx to INVITE).
 
-An `Endpoint` is one UDP socket of one phone or trunk. What the transactions cannot decide (whether to answer, what a
+An `Endpoint` is one UDP socket of one phone or trunk; `okitoki_phones.tls` has the one for TLS. What the transactions cannot decide (whether to answer, what a
 2xx means) goes to the endpoint's user by callback.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from okitoki_phones.sip import Request, Response, SipError, Via, parse, response_to
+from okitoki_phones.sip import NameAddress, Request, Response, SipError, Uri, Via, parse, response_to
 
 Address = tuple[str, int]
 COOKIE = "z9hG4bK"
@@ -61,8 +61,15 @@ class ClientTransaction:
     def start(self) -> None:
         self.endpoint.clients[self.key] = self
         self.endpoint.send(self.request, self.destination)
-        self._later(self._interval, self._retransmit)
+        if not self.endpoint.reliable:
+            self._later(self._interval, self._retransmit)
         self._later(self.endpoint.timers.give_up, self._time_out)
+
+    def send_again(self) -> None:
+        """Over a new connection: the one before broke, and nobody knows what it carried."""
+        if not self.final.done():
+            self.retransmissions += 1
+            self.endpoint.send(self.request, self.destination)
 
     def _later(self, delay: float, action: Callable[[], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(delay, action))
@@ -226,6 +233,10 @@ class Counters:
 class Endpoint(asyncio.DatagramProtocol):
     """One UDP socket with its transactions."""
 
+    transport_name = "UDP"
+    reliable = False
+    """Whether what is sent arrives or the connection breaks, so that requests are not sent again by timers."""
+
     def __init__(self, handlers: Handlers, timers: Timers | None = None) -> None:
         self.handlers = handlers
         self.timers = timers or Timers()
@@ -234,6 +245,8 @@ class Endpoint(asyncio.DatagramProtocol):
         self.counters = Counters()
         self._transport: asyncio.DatagramTransport | None = None
         self.address: Address = ("", 0)
+        self.connections: list[tuple[float, float | None]] = []
+        """When each connection began and broke (seconds since the epoch), where there are connections."""
 
     async def bind(self, address: Address) -> None:
         """Open the socket; port 0 takes any."""
@@ -260,7 +273,13 @@ class Endpoint(asyncio.DatagramProtocol):
 
     def own_via(self) -> Via:
         host, port = self.address
-        return Via(host, port, {"branch": COOKIE + secrets.token_hex(10), "rport": None})
+        return Via(host, port, {"branch": COOKIE + secrets.token_hex(10), "rport": None}, self.transport_name)
+
+    def contact(self, user: str | None) -> NameAddress:
+        """Where this endpoint is to be asked for `user`."""
+        host, port = self.address
+        parameters: dict[str, str | None] = {"transport": "tls"} if self.transport_name == "TLS" else {}
+        return NameAddress(Uri(host, user, port, parameters))
 
     def start_client(self, request: Request, destination: Address, *, own_via: bool = True) -> ClientTransaction:
         """Send a request as a transaction; the result is its `final` future."""
@@ -279,12 +298,16 @@ class Endpoint(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         if not data.strip(b"\r\n\0 "):
             return  # a keep-alive (RFC 5626 section 3.5.1)
+        self._receive(data, (addr[0], addr[1]))
+
+    def _receive(self, data: bytes, source: Address) -> None:
+        """One whole message."""
         try:
             message = parse(data)
             if isinstance(message, Response):
                 self._receive_response(message)
             else:
-                self._receive_request(message, (addr[0], addr[1]))
+                self._receive_request(message, source)
         except SipError as error:
             self.counters.unreadable += 1
             self.counters.last_unreadable = str(error)

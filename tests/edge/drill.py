@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lab import ADDRESSES, SECRETS, Lab, Node, session, wait_until
-from phones import NUMBER, TENANT, Phones, summary
+from phones import ENCRYPTED, NUMBER, TENANT, Phones, summary
 
 from okitoki_phones.judge import COMPLETED
 
@@ -50,8 +50,8 @@ def records(node: Node) -> dict[str, set[str]]:
 class Drills:
     """Each fault is a method `f_NAME` that does it and returns what it saw."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
+    def __init__(self, lab: Lab, encrypted: str = "no", rolled_over: int = 0) -> None:
+        self.lab, self.encrypted, self.rolled_over = lab, encrypted, rolled_over
 
     def holder(self, name: str = "sip") -> Node:
         return next(node for node in self.lab.nodes if name in node.holds())
@@ -194,6 +194,7 @@ class Drills:
         for node in self.lab.nodes:
             redis(node, "FLUSHDB")
         phones = Phones(self.lab, out, count)
+        phones.encrypt(self.encrypted, self.rolled_over)
         stream = {"number": NUMBER, "tenant": TENANT, "everySeconds": 0.3, "talkSeconds": [1.0, 2.0]}
         try:
             phones.publish()
@@ -214,6 +215,7 @@ class Drills:
             }
         whole = sum({"answered", "ended", "started", "agent"} <= fields for fields in kept.values())
         good = all(verdict.outcome == COMPLETED for verdict in verdicts) and whole == len(verdicts)
+        good = good and phones.encrypted_as_told()
         left = sum(int(redis(node, "DBSIZE", database=n)) for node in self.lab.nodes for n in (1, 2))
         kept_calls = f"{whole} whole records, {left} calls left in the engines' databases"
         print(f"{'ok  ' if good else 'FAIL'} {name}: {seen} | {summary(verdicts)} | {kept_calls}", flush=True)
@@ -227,15 +229,18 @@ def main() -> int:
     parser.add_argument("--site", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--calls", type=int, default=10)
+    parser.add_argument("--encrypted", choices=ENCRYPTED, default="no", help="phones with TLS and SRTP; carrier too")
+    parser.add_argument("--rolled-over", type=int, default=0, help="how often calls' sequence numbers began anew")
+    parser.add_argument("--keep", type=Path, help="leave logs and the phones' records in this folder")
     parser.add_argument("--short", action="store_true", help="a stream of short calls instead of long ones")
     parser.add_argument("faults", nargs="*", help=f"of {', '.join(faults)} (all)")
     options = parser.parse_args()
     chosen = options.faults or faults
     if unknown := set(chosen) - set(faults):
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
-    with session(options.tree, options.site) as lab:
+    with session(options.tree, options.site, options.keep) as lab:
         print(f"both nodes good after {lab.wait_good(60):.1f} s; addresses {sorted(ADDRESSES)}", flush=True)
-        drills = Drills(lab)
+        drills = Drills(lab, options.encrypted, options.rolled_over)
         rounds = [(number, name) for number in range(options.rounds) for name in chosen]
         results = [drills.run(n, lab.work / "calls" / f"{r}-{n}", options.calls, options.short) for r, n in rounds]
     return 0 if all(results) else 1

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import trustme
+
 REPOSITORY = Path(__file__).parents[2]
 NETWORK = "198.18.240"
 SIP, HTTPS, MEDIA = f"{NETWORK}.200", f"{NETWORK}.203", (f"{NETWORK}.201", f"{NETWORK}.202")
@@ -33,7 +35,8 @@ REGION = {
     "namespace": "okitoki-region-lab",
     "addresses": {"sip": SIP, "https": HTTPS, "media": list(MEDIA)},
     "ports": {
-        "sip": 5060, "https": 443, "dmq": 5070, "redis": 16379, "ng": [2223, 2224], "cli": [9901, 9902], "agent": 9780,
+        "sip": 5060, "sips": 5061, "https": 443, "dmq": 5070, "redis": 16379, "ng": [2223, 2224], "cli": [9901, 9902],
+        "agent": 9780,
     },
     "aliases": {"media": ["198.18.255.1", "198.18.255.2"], "peer": "198.18.255.3"},
     "mediaPorts": {"from": 30000, "to": 30999},
@@ -111,6 +114,7 @@ class Node:
             folder.mkdir(parents=True, exist_ok=True)
         (self.base / "etc" / "region.json").write_text(json.dumps(REGION))
         (self.data / "haproxy" / "haproxy.cfg").write_text(_HAPROXY.format(address=HTTPS, node=self.name))
+        (self.data / "sip-tls.pem").write_bytes(self.lab.certificate.private_key_and_cert_chain_pem.bytes())
         peer = next(node for node in self.lab.nodes if node is not self)
         (self.data / "peer").write_text(f"{peer.address}\n")
 
@@ -261,6 +265,9 @@ class Lab:
 
     def __init__(self, work: Path, tree: Path, site: Path) -> None:
         self.work, self.tree, self.site = work, tree, site
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(work / "ca.pem"))
+        self.certificate = authority.issue_cert(f"*.{REGION['domain']}")
         self.nodes = [Node(self, "a", 0, f"{NETWORK}.11"), Node(self, "b", 1, f"{NETWORK}.12")]
         self.a, self.b = self.nodes
 

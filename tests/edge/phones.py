@@ -19,6 +19,8 @@ from okitoki_phones.records import read_lines
 
 TENANT, HOST, NUMBER, QUEUE = "acme", "acme.lab.okitoki.test", "+380441234567", "sales"
 LANDLINE = "+380447654321"
+ENCRYPTED = ("no", "agents", "both")
+"""Nothing; the agents' phones, by TLS and SRTP, and not the carrier; the audio at both ends."""
 CARRIER, AGENTS = labs.PHONES, f"{labs.NETWORK}.51"
 
 
@@ -46,12 +48,23 @@ class Phones:
         self.lab, self.out, self.count, self.landline = lab, out, count, landline
         self.agents = [f"{1001 + index}" for index in range(count + spare)]
         self.expires = 60
+        self.tls = False
+        """Agents' phones register over TLS."""
+        self.agents_config: dict[str, object] = {}
+        self.carrier_config: dict[str, object] = {}
+        """More of what `okitoki_phones.config` knows."""
         self.forwarding: dict[str, object] = {}
         """What the carrier was told about forwarding (layer 2)."""
         self.site: subprocess.Popen[bytes] | None = None
         """The process of all agents' phones."""
         self._second: subprocess.Popen[bytes] | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
+
+    def encrypt(self, which: str, rolled_over: int = 0) -> None:
+        """One of ENCRYPTED; `rolled_over` as in `okitoki_phones.rtp.Sender`."""
+        self.tls = which != "no"
+        self.agents_config |= {"srtp": self.tls, "rolledOver": rolled_over}
+        self.carrier_config |= {"srtp": which == "both", "rolledOver": rolled_over}
 
     def publish(self) -> None:
         for node in self.lab.nodes:
@@ -71,7 +84,8 @@ class Phones:
             "--out",
             str(folder),
         ]
-        environment = os.environ | {"PYTHONPATH": str(labs.REPOSITORY / "loadtests")}
+        path = os.pathsep.join((str(labs.REPOSITORY / "loadtests"), os.environ.get("PYTHONPATH", "")))
+        environment = os.environ | {"PYTHONPATH": path}
         log = (folder / "log").open("wb")
         inside = labs.in_cgroup("ip", "netns", "exec", "vc-c", *command)
         process = subprocess.Popen(inside, env=environment, stdout=log, stderr=log)
@@ -84,8 +98,11 @@ class Phones:
         agents = [{"username": n, "domain": HOST, "secret": f"secret-{n}", "tenant": TENANT} for n in self.agents]
         config = {
             "host": AGENTS, "server": {"host": labs.SIP}, "agents": agents, "ringSeconds": [0.1, 0.4],
-            "expires": self.expires,
+            "expires": self.expires, **self.agents_config,
         }  # fmt: skip
+        if self.tls:
+            config["server"] = {"host": labs.SIP, "port": 5061}
+            config["tls"] = {"ca": str(self.lab.work / "ca.pem"), "serverName": HOST, "keepaliveSeconds": 2}
         self.site = self._start("agents", config)
 
     def call(self, short: list[dict[str, object]] | None = None, long: bool = True) -> None:
@@ -93,6 +110,7 @@ class Phones:
             "address": {"host": CARRIER, "port": 5060}, "server": {"host": labs.SIP}, "short": short or [],
             "long": [{"number": NUMBER, "tenant": TENANT, "count": self.count}] if long else [],
             "landlines": [self.landline] if self.landline else [], **self.forwarding,
+            **self.carrier_config,
         }  # fmt: skip
         self._carrier = self._start("carrier", config)
 
@@ -125,6 +143,11 @@ class Phones:
         """What the phones wrote so far."""
         files = [self.out / role / "calls.jsonl" for role in ("carrier", "agents", "trunk2")]
         return read_lines([file for file in files if file.exists()])
+
+    def encrypted_as_told(self) -> bool:
+        """Whether the audio of every established call was SRTP exactly where it was to be."""
+        wanted = {"agent": self.tls, "carrier": bool(self.carrier_config.get("srtp"))}
+        return all(r["encrypted"] == wanted.get(r["role"], False) for r in self.records() if r["establishedAt"])
 
     def close(self) -> None:
         for process in self._processes:

@@ -92,6 +92,11 @@ class Paths:
         return self.data / "registrations.sqlite"
 
     @property
+    def sip_certificate(self) -> Path:
+        """Chain and key, in one PEM file, of SIP over TLS."""
+        return self.data / "sip-tls.pem"
+
+    @property
     def haproxy_config(self) -> Path:
         """Written by the agent, which knows tenants and back ends."""
         return self.data / "haproxy" / "haproxy.cfg"
@@ -130,6 +135,7 @@ class Address:
 @dataclass(frozen=True)
 class Ports:
     sip: int
+    sips: int
     https: int
     dmq: int
     redis: int
@@ -260,7 +266,8 @@ def parse_region(document: Any) -> Region:
 
 def _ports(ports: Any) -> Ports:
     single = {
-        key: _port(_get(ports, key, "ports."), f"ports.{key}") for key in ("sip", "https", "dmq", "redis", "agent")
+        key: _port(_get(ports, key, "ports."), f"ports.{key}")
+        for key in ("sip", "sips", "https", "dmq", "redis", "agent")
     }
     return Ports(**single, ng=_pair(ports, "ng", "ports.", _port), cli=_pair(ports, "cli", "ports.", _port))
 

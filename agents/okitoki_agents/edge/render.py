@@ -75,6 +75,11 @@ def kamailio(facts: Facts, server_id: int) -> str:
     )
 
 
+def tls(facts: Facts) -> str:
+    """Kamailio's TLS settings, in a file of their own because only such a one can be reloaded."""
+    return _render("tls.cfg.j2", facts)
+
+
 def keepalived(facts: Facts, interface: str, peer: str) -> str:
     """`peer`: the other node's address, or empty while none is known.
 

@@ -63,7 +63,7 @@ class Addresses(Strict):
     """The region's own addresses in the nodes' network; the edge pair holds each on one node at a time."""
 
     sip: IPv4
-    """SIP over UDP and TCP, port 5060: carriers and agents' phones."""
+    """SIP over UDP and TCP, port 5060, and over TLS, port 5061: carriers and agents' phones."""
     https: IPv4
     """HTTPS, port 443: the tenants' API and console by host name."""
     media: Annotated[list[IPv4], Field(min_length=2, max_length=2)]

@@ -34,12 +34,13 @@ class Allocation:
 
 
 def allocation(slot: int) -> Allocation:
-    """The slot's set. SIP and HTTPS have their usual ports in every region: they are on addresses of its own."""
+    """The slot's set. SIP, SIP over TLS and HTTPS have their usual ports in every region: they are on addresses of its own."""
     ids = [FIRST_ROUTER_ID + 4 * slot + offset for offset in range(4)]
     first = ALIASES.network_address + 1 + ALIASES_PER_REGION * slot
     return Allocation(
         ports={
             "sip": 5060,
+            "sips": 5061,
             "https": 443,
             "dmq": 5070 + slot,
             "redis": 16379 + slot,

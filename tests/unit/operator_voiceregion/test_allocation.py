@@ -8,7 +8,8 @@ from okitoki.voiceregion.allocation import ALIASES, SLOTS, NoSlotError, allocati
 def test_the_first_region_has_the_documented_values() -> None:
     first = allocation(0)
     assert first.ports == {
-        "sip": 5060, "https": 443, "dmq": 5070, "redis": 16379, "ng": [2223, 2224], "cli": [9901, 9902], "agent": 9780,
+        "sip": 5060, "sips": 5061, "https": 443, "dmq": 5070, "redis": 16379, "ng": [2223, 2224], "cli": [9901, 9902],
+        "agent": 9780,
     }  # fmt: skip
     assert first.router_ids == {"sip": 51, "https": 52, "media": [53, 54]}
     assert (first.media_aliases, first.peer_alias) == (("198.18.255.1", "198.18.255.2"), "198.18.255.3")

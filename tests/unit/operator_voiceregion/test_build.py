@@ -66,6 +66,7 @@ def test_region_json_is_as_the_interface_says() -> None:
         "addresses": {"sip": "198.18.1.210", "https": "198.18.1.211", "media": ["198.18.1.212", "198.18.1.213"]},
         "ports": {
             "sip": 5060,
+            "sips": 5061,
             "https": 443,
             "dmq": 5070,
             "redis": 16379,

@@ -38,6 +38,7 @@ from okitoki_agents.edge.agent.feed import Feed
 from okitoki_agents.edge.agent.haproxy_config import Files
 from okitoki_agents.edge.agent.pair import Pair
 from okitoki_agents.edge.agent.tenants import EdgeTenant
+from okitoki_agents.edge.certificates import SipCertificate
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.kube import ApiClient, Object, Reflector
 
@@ -68,6 +69,7 @@ class Agent:
         self._tenants_known = False
         self._backends: dict[str, tuple[Backend, ...]] = {}
         self._pem: bytes | None = None
+        self._sip_certificate = SipCertificate(facts.paths)
         self._feeds: dict[str, Feed] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._published: kamailio.Routes | None = None
@@ -224,6 +226,8 @@ class Agent:
         if self._pem is not None and self._ca is not None:
             self._haproxy.want(self._tenants, self._backends, self._pem, self._ca)
             await self._haproxy.converge()
+            self._sip_certificate.want(self._pem)
+            await asyncio.to_thread(self._sip_certificate.converge)
         await self._publish()
 
     def _read_ca(self) -> None:
@@ -332,6 +336,7 @@ class Agent:
             ("okitoki_edge_ready", {}, float(not self.unready())),
             ("okitoki_edge_protected", {}, float(not pair.unprotected)),
             ("okitoki_edge_haproxy_reloads_total", {}, float(self._haproxy.reloads)),
+            ("okitoki_edge_sip_certificate_good", {}, float(self._sip_certificate.problem is None)),
         ]
         samples += [
             ("okitoki_edge_holds", {"address": name}, float(name in pair.own.holds)) for name in status.HOLDABLE

@@ -18,6 +18,7 @@ HELP = {
     "okitoki_edge_tenant_landlines": "1 while the tenant's calls go to landlines, 0 once they go to agents again.",
     "okitoki_edge_trunk_answers": "1 if the carrier's host answers OPTIONS, 0 if it is silent or refuses.",
     "okitoki_edge_trunk_answer_seconds": "How long its last answer took.",
+    "okitoki_edge_sip_certificate_good": "1 if Kamailio has loaded the newest certificate for SIP over TLS.",
     "okitoki_edge_haproxy_reloads_total": "Reloads of HAProxy since the agent's start.",
 }
 Sample = tuple[str, Mapping[str, str], float]

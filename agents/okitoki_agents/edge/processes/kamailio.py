@@ -7,7 +7,7 @@ import os
 import secrets
 from typing import NoReturn
 
-from okitoki_agents.edge import registrations, render
+from okitoki_agents.edge import certificates, registrations, render
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.kamailio import ensure_tables
 from okitoki_agents.edge.processes.become import become
@@ -24,6 +24,8 @@ def run(facts: Facts, name: str) -> NoReturn:
     log.info("registrations to begin with: %s", registrations.prepare(facts.paths))
     run_dir = facts.paths.kamailio_rpc.parent
     run_dir.mkdir(parents=True, exist_ok=True)
+    certificates.ensure(facts.paths)
+    render.install(facts.paths.conf / "tls.cfg", render.tls(facts))
     config = facts.paths.conf / "kamailio.cfg"
     render.install(config, render.kamailio(facts, 1 + secrets.randbelow(2**31 - 1)))
     # Records need it from the start on (ndb_redis never comes back to a server that was away then); calls do not.
