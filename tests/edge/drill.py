@@ -19,6 +19,7 @@ from pathlib import Path
 from lab import ADDRESSES, SECRETS, Lab, Node, session, wait_until
 from phones import ENCRYPTED, NUMBER, TENANT, Phones, summary
 
+from okitoki_agents.edge.guard.main import REFRESH_EVERY
 from okitoki_phones.judge import COMPLETED
 
 KILL, STOP, CONT = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
@@ -201,9 +202,10 @@ class Drills:
             phones.register()
             phones.call(short=[stream] if short else [], long=not short)
             wait_until("calls to be answered", lambda: len(records(self.holder())) >= min(count, 5), 30)
-            time.sleep(3)
+            time.sleep(3 if not self.rolled_over else REFRESH_EVERY + 3)
             seen = getattr(self, f"f_{name}")()
-            time.sleep(3)
+            # Longer than the silence that makes a call a dropped one.
+            time.sleep(3 if self.encrypted == "no" else 6)
             verdicts = phones.finish()
         finally:
             phones.close()

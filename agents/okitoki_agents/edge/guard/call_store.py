@@ -12,6 +12,9 @@ _SECONDS = 0.5
 """Short: an address that has come waits for it, and a Redis that does not answer by then is away."""
 
 
+_AMEND = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') end"
+
+
 class CallStore:
     """Database `number` of the Redis at `host`. Each method raises OSError, TimeoutError or resp.RespError."""
 
@@ -34,6 +37,10 @@ class CallStore:
         values = await self._list("MGET", *keys)
         # A call that ended in between has no value any more.
         return {key.decode(): value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
+
+    async def amend(self, call: str, before: bytes, after: bytes) -> None:
+        """Write a call anew, unless it is not what it was any more; who follows this Redis reads it again."""
+        await self._call(("EVAL", _AMEND, "1", call, before, after))
 
     async def forget(self, calls: Iterable[str]) -> None:
         """Delete ended calls; who follows this Redis ends them too."""

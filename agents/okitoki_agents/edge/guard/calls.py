@@ -12,6 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_INDEXES = ("in_srtp_index", "in_srtcp_index", "out_srtp_index", "out_srtcp_index")
+
 Calls = Mapping[str, bytes]
 """Call-ID -> the call as a Redis holds it."""
 
@@ -45,6 +47,33 @@ def known(document: bytes | None) -> Known:
         if name.startswith("stream-") and isinstance(stream, Mapping)
     )
     return Known(signalled, tuple(entry for entry in endpoints if entry[1] and not entry[1].endswith(":0")))
+
+
+def encrypted(here: Calls) -> bool:
+    """Whether the audio of any call is SRTP: then its keys are there."""
+    return any(b'"-master_key"' in document for document in here.values())
+
+
+def with_indexes(document: bytes) -> bytes | None:
+    """The document of an encrypted call as a standby must read it; None when there is nothing to add.
+
+    An engine writes how far the sequence numbers of each source have come (SRTP's packet indexes) by stream, and reads,
+    in 12.5, only the one list for all streams that older ones wrote. A source comes in on one stream and goes out on
+    another, so the greater of its numbers is the one that counts.
+    """
+    if b'"-master_key"' not in document:
+        return None
+    call: dict[str, Any] = json.loads(document)
+    sources: dict[str, dict[str, Any]] = {}
+    for name, table in call.items():
+        if name.startswith("ssrc_table-"):
+            for entry in table:
+                known = sources.setdefault(entry["ssrc"], dict(entry))
+                for index in _INDEXES:
+                    known[index] = max(known[index], entry[index], key=int)
+    if not sources:
+        return None
+    return json.dumps(call | {"ssrc_table": list(sources.values())}, separators=(",", ":")).encode()
 
 
 def better_there(engine: Collection[str], here: Calls, there: Calls, since: float) -> list[str]:

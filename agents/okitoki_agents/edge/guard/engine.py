@@ -118,6 +118,21 @@ class Engine:
                         log.info("%s: the peer knew %d calls better", self.name, heard)
                         await self._command("active")
 
+    async def refresh(self, held: Callable[[], bool]) -> None:
+        """Let the standby know how often the sequence numbers of encrypted calls have begun anew: SRTP needs it and no
+        packet tells it (RFC 3711, 3.3.1). What it knows may be 2^15 packets old."""
+        with contextlib.suppress(*AWAY):
+            async with self._lock:
+                # As in `hear`: a claim counts as signalling, and must not make what was known before a flap look newer.
+                if not self.settled or not held() or await self._peers.any():
+                    return
+                if calls.encrypted(await self._own.calls()) and held():
+                    await self._command("active")
+                    written = await self._own.calls()
+                    for call, document in written.items():
+                        if (amended := calls.with_indexes(document)) is not None:
+                            await self._own.amend(call, document, amended)
+
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         if self._task is not None:
             self._task.cancel()

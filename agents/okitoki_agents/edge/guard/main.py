@@ -29,6 +29,9 @@ PEER_EVERY = 1.0
 HEAR_EVERY = 0.4
 """A call that was answered by the peer during a flap is half deaf until then."""
 TEND_EVERY = 2.0
+REFRESH_EVERY = 30.0
+"""2^15 packets, at the 100 a second of the shortest usual ones, take 327 s; but what an engine writes when a call is put on
+hold lacks the indexes until then."""
 LEFT_SECONDS = 5.0
 """Age at which the agent's word on addresses to be left to the peer is void."""
 DRAIN_BY_VRRP = 2.0
@@ -117,6 +120,7 @@ class Guard:
             loop.create_task(self._every(PEER_EVERY, self._look_far)),
             loop.create_task(self._every(HEAR_EVERY, self._hear)),
             loop.create_task(self._every(TEND_EVERY, self._tend)),
+            loop.create_task(self._every(REFRESH_EVERY, self._refresh)),
         ]
         await self._stop.wait()
         for task in tasks:
@@ -201,6 +205,11 @@ class Guard:
     async def _tend(self) -> None:
         for name, engine in self._engines.items():
             await engine.tend(self._holds(name))
+
+    async def _refresh(self) -> None:
+        if self._peer.reachable:
+            for name, engine in self._engines.items():
+                await engine.refresh(self._holds(name))
 
     def _redis_changed(self) -> None:
         self._redis_ok = False
