@@ -151,9 +151,7 @@ class Agent:
             dialog = Dialog.of_callee(request, tag, self.endpoint.contact(self.config.username))
             seconds = self._random.uniform(*self.shared.ring_seconds)
             if await callee.ring(transaction, dialog, record, cancelled, seconds):
-                self.leg = callee.answer(
-                    self.endpoint, transaction, record, offer, dialog, self.shared.rolled_over
-                )
+                self.leg = callee.answer(self.endpoint, transaction, record, offer, dialog, self.shared.rolled_over)
                 self._spawn(self._talk(transaction, self.leg, offer))
             else:
                 self._refuse(transaction, record, 487, tag)

@@ -130,9 +130,7 @@ class TlsConfig:
 
     @classmethod
     def read(cls, section: Section) -> TlsConfig:
-        found = cls(
-            section.text("ca"), section.text("serverName"), section.number("keepaliveSeconds", 10.0, least=0.5)
-        )
+        found = cls(section.text("ca"), section.text("serverName"), section.number("keepaliveSeconds", 10.0, least=0.5))
         section.done()
         return found
 

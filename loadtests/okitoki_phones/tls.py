@@ -1,4 +1,4 @@
-"""SIP over TLS from a phone (RFC 3261 section 18, RFC 5626): one connection, made by the phone and made anew when it breaks.
+"""SIP over TLS from a phone (RFC 3261 section 18, RFC 5626): one connection, made anew when it breaks.
 
 Everything goes over this connection, whatever address a message is for: the server is the phone's outbound proxy.
 """

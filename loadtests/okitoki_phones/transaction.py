@@ -1,7 +1,7 @@
 """Transactions: retransmission, matching, timers (RFC 3261 section 17, RFC 6026 for 2xx to INVITE).
 
-An `Endpoint` is one UDP socket of one phone or trunk; `okitoki_phones.tls` has the one for TLS. What the transactions cannot decide (whether to answer, what a
-2xx means) goes to the endpoint's user by callback.
+An `Endpoint` is one UDP socket of one phone or trunk; `okitoki_phones.tls` has the one for TLS. What the transactions
+cannot decide (whether to answer, what a 2xx means) goes to the endpoint's user by callback.
 """
 
 from __future__ import annotations

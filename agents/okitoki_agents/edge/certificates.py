@@ -48,7 +48,7 @@ class SipCertificate:
             self._wanted, self._told = pem, False
 
     def converge(self) -> None:
-        """File first, so that a Kamailio that starts has it; then the running one. Raises OSError when the disk does."""
+        """File first, so that a Kamailio that starts has it; then the running one. Raises OSError if the disk does."""
         if self._wanted is None or self._told:
             return
         try:
@@ -79,7 +79,9 @@ def check(file: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(file)
     except (ssl.SSLError, ValueError) as error:
-        raise CertificateError(f"the certificate and its key do not fit ({type(error).__name__}); the old stays") from error
+        raise CertificateError(
+            f"the certificate and its key do not fit ({type(error).__name__}); the old stays"
+        ) from error
 
 
 def _write(path: Path, content: bytes) -> None:

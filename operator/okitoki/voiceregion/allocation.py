@@ -34,7 +34,8 @@ class Allocation:
 
 
 def allocation(slot: int) -> Allocation:
-    """The slot's set. SIP, SIP over TLS and HTTPS have their usual ports in every region: they are on addresses of its own."""
+    """The slot's set. SIP, also over TLS, and HTTPS have their usual ports in every region: their addresses are its
+    own."""
     ids = [FIRST_ROUTER_ID + 4 * slot + offset for offset in range(4)]
     first = ALIASES.network_address + 1 + ALIASES_PER_REGION * slot
     return Allocation(

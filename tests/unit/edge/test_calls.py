@@ -59,3 +59,30 @@ def test_a_call_counts_as_ended_at_the_second_look_only() -> None:
     assert first == calls.Tidying(lacking=("c",), ended=(), doubted=frozenset({"b", "new"}))
     second = calls.tidying({"a", "b", "new"}, {"a", "new"}, first.doubted)
     assert second == calls.Tidying(lacking=(), ended=("b",), doubted=frozenset())
+
+
+def entry(ssrc: str, **indexes: str) -> dict[str, str]:
+    given = {"in_srtp_index": "0", "in_srtcp_index": "0", "out_srtp_index": "0", "out_srtcp_index": "0"}
+    return {"ssrc": ssrc, **given, **indexes, "in_payload_type": "8"}
+
+
+def test_a_standby_is_told_the_greatest_index_of_each_source_once_for_all_streams() -> None:
+    """As rtpengine 12.5.1 writes a call of one encrypted side; a standby ignored both tables."""
+    document = {
+        "stream-0": {"-master_key": "x"},
+        "ssrc_table-0": [entry("7", in_srtp_index="14570")],
+        "ssrc_table-1": [entry("7", out_srtp_index="145642"), entry("9", in_srtp_index="99999")],
+    }
+    amended = calls.with_indexes(json.dumps(document, separators=(",", ":")).encode())
+    assert amended is not None
+    assert json.loads(amended) == document | {
+        "ssrc_table": [entry("7", in_srtp_index="14570", out_srtp_index="145642"), entry("9", in_srtp_index="99999")]
+    }
+
+
+def test_nothing_is_added_to_a_call_that_is_plain_or_has_no_packets_yet() -> None:
+    table = {"ssrc_table-0": [entry("7")]}
+    assert calls.with_indexes(json.dumps(table).encode()) is None
+    assert calls.with_indexes(b'{"stream-0":{"-master_key":"x"},"ssrc_table-0":[]}') is None
+    assert not calls.encrypted({"one": ANSWERED})
+    assert calls.encrypted({"one": ANSWERED, "two": b'{"stream-0":{"-master_key":"x"}}'})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from unit.edge.support import facts
-from unit.edge.test_calls import ANSWERED, OFFERED
+from unit.edge.test_calls import ANSWERED, OFFERED, entry
 
 from okitoki_agents.edge.guard import engine as engines
 from okitoki_agents.edge.guard.call_store import CallStore
@@ -35,6 +36,10 @@ class Store:
     async def calls(self) -> dict[str, bytes]:
         await self.ids()
         return dict(self.contents)
+
+    async def amend(self, call: str, before: bytes, after: bytes) -> None:
+        assert self.contents[call] == before
+        self.log.append(f"{self.name}: amend {call}")
 
     async def forget(self, calls: tuple[str, ...]) -> None:
         self.log += [f"{self.name}: forget {call}" for call in calls]
@@ -170,6 +175,25 @@ async def test_an_owner_leaves_a_standby_and_its_own_calls_alone(bench: Bench) -
     await bench.engine.hear(lambda: bench.here)
     bench.peers.away = True
     await bench.engine.hear(lambda: bench.here)
+    assert bench.log == []
+
+
+ENCRYPTED = b'{"stream-0":{"-master_key":"x"},"ssrc_table-0":[%s]}' % json.dumps(entry("7")).encode()
+
+
+async def test_a_standby_learns_how_far_encrypted_calls_have_come(bench: Bench) -> None:
+    bench.own.contents = {"plain": ANSWERED, "encrypted": ENCRYPTED}
+    await bench.engine.refresh(lambda: True)
+    assert bench.log == ["active", "own: amend encrypted"]
+
+
+@pytest.mark.parametrize("why", ["plain", "gone", "both", "away"])
+async def test_nothing_is_refreshed_without_need_or_while_the_peer_may_own_calls_too(bench: Bench, why: str) -> None:
+    """`active` counts as signalling: after a flap it would make old knowledge look newer than the peer's."""
+    bench.own.contents = {"call": ANSWERED if why == "plain" else ENCRYPTED}
+    bench.peers.contents = {"call": ENCRYPTED} if why == "both" else {}
+    bench.peers.away = why == "away"
+    await bench.engine.refresh(lambda: why != "gone")
     assert bench.log == []
 
 

@@ -42,9 +42,12 @@ def test_an_engine_reads_the_peer_and_writes_its_own(
 
 def test_kamailio_never_sends_media_past_an_engine(tmp_path: Path) -> None:
     text = render.kamailio(facts(tmp_path), 7)
-    offer = text[text.index("route[OFFER]") : text.index("branch_route[MARK]")]
-    assert offer.count("rtpengine_offer(MEDIA_FLAGS)) return;") == 2
-    assert offer.rindex('send_reply("503"') > offer.rindex("rtpengine_offer")
+    offer = text[text.index("route[OFFER]") : text.index("route[RELEASE]")]
+    assert offer.count("if (rtpengine_offer(") == 2
+    assert offer.rindex("$avp(offered) = -1;") > offer.rindex("rtpengine_offer(")
+    # Wherever an offer was made, nothing goes on without an engine.
+    assert len(re.findall(r"route\(OFFER\);\n\s+(if \(\$avp\(offered\) < 0\) drop;|route\(WITH_RELAY\);)", text)) == 3
+    assert text.count("route(OFFER);") == 3
     answer = text[text.index("\nreply_route {") :]
     assert re.search(r"if \(!rtpengine_answer\(MEDIA_FLAGS\)\) \{.*?drop;", answer, re.S)
     assert "DTLS=off" in text
@@ -180,3 +183,28 @@ def test_the_master_that_stays_announces_itself_after_there_were_two(tmp_path: P
 def test_a_landline_is_called_within_three_seconds_whatever_phones_do() -> None:
     """The last phone is tried before LAST_TRY_MS and is silent for SILENCE_MS; tm's timer comes up to 0.2 s late."""
     assert render.LAST_TRY_MS + render.SILENCE_MS + 200 < 3000
+
+
+def test_phones_over_tls_have_no_older_version_than_1_2_and_nobody_else_s_certificate(tmp_path: Path) -> None:
+    here = facts(tmp_path)
+    text = render.kamailio(here, 7)
+    assert "\nlisten=tls:198.18.16.200:5061\n" in text
+    assert text.index('loadmodule "tls.so"') < text.index('loadmodule "tm.so"')
+    assert f'modparam("tls", "config", "{here.paths.conf}/tls.cfg")' in text
+    server = render.tls(here).partition("[client:default]")[0]
+    assert "\nmethod = TLSv1.2+\n" in server
+    assert f"\ncertificate = {here.paths.sip_certificate}\nprivate_key = {here.paths.sip_certificate}\n" in server
+
+
+def test_a_phone_over_tls_is_offered_srtp_and_no_call_dtls(tmp_path: Path) -> None:
+    text = render.kamailio(facts(tmp_path), 7)
+    branch = text[text.index("branch_route[AGENT]") :].split("\n}\n")[0]
+    assert re.search(r'if \(\$du =~ "transport=tls".*?RTP/SAVP', branch, re.S)
+    assert re.search(r'#!define MEDIA_FLAGS ".*DTLS=off', text)
+
+
+def test_what_was_signed_before_calls_could_be_encrypted_is_signed_so_still(tmp_path: Path) -> None:
+    """A call that goes on during an upgrade has a route without `ms`."""
+    sign = render.kamailio(facts(tmp_path), 7)
+    sign = sign[sign.index("route[SIGN]") :].split("\n}\n")[0]
+    assert sign.index("+ $var(facts);") < sign.index('if ($var(ms) != "")')

@@ -25,7 +25,7 @@ def test_no_two_slots_share_anything_on_a_node_or_in_a_network() -> None:
     aliases: list[object] = []
     for slot in range(SLOTS):
         given = allocation(slot)
-        ports += flat(value for name, value in given.ports.items() if name not in ("sip", "https"))
+        ports += flat(value for name, value in given.ports.items() if name not in ("sip", "sips", "https"))
         ids += flat(given.router_ids.values())
         aliases += [*given.media_aliases, given.peer_alias]
     for values in (ports, ids, aliases):

@@ -47,6 +47,8 @@ def test_secrets_stay_out_of_representations() -> None:
         (AgentsConfig, {"ringSeconds": [2, 1]}, "ringSeconds: is"),
         (AgentsConfig, {"agnets": []}, "agnets: unknown field"),
         (CarrierConfig, {"long": [], "short": [], "landlines": []}, "all are empty"),
+        (AgentsConfig, {"tls": {"ca": "f"}}, "tls.serverName: missing"),
+        (AgentsConfig, {"srtp": 1}, "srtp: is 1"),
         (CarrierConfig, {"address": {"host": "h", "port": 70000}}, "address.port: is 70000"),
         (CarrierConfig, {"short": [{"number": "+1", "tenant": "a"}]}, r"short\[0\].everySeconds: missing"),
     ],

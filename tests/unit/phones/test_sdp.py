@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from okitoki_phones.sdp import Description, SdpError, parse, write
+from okitoki_phones.sdp import Crypto, Description, SdpError, parse, write
 
 OFFER = (
     b"v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\na=sendonly\r\n"
@@ -35,3 +35,25 @@ def test_what_is_written_reads_the_same() -> None:
 def test_what_offers_no_usable_audio_is_refused(body: bytes) -> None:
     with pytest.raises(SdpError):
         parse(body)
+
+
+KEY = "a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNk"
+SECURE = "v=0\r\nc=IN IP4 10.0.0.1\r\nm=audio 4000 RTP/SAVP 8\r\na=crypto:1 F8_128_HMAC_SHA1_80 inline:x\r\n"
+
+
+def test_a_key_reads_as_it_was_written_and_is_in_no_representation() -> None:
+    offer = Description("10.0.0.1", 4000, crypto=Crypto.new())
+    assert parse(write(offer, 1)) == offer
+    assert b"RTP/SAVP" in write(offer, 1)
+    assert repr(offer.crypto) == "Crypto(tag=1)"
+
+
+def test_the_key_of_the_suite_that_is_known_counts_without_its_lifetime() -> None:
+    crypto = parse(f"{SECURE}{KEY}|2^20|1:4\r\n".encode()).crypto
+    assert crypto == Crypto(2, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcd")
+
+
+@pytest.mark.parametrize(("line", "error"), [("", "no key"), (KEY[:-4], "27 bytes"), (KEY + "!", "not base64")])
+def test_an_encrypted_stream_without_a_usable_key_is_refused(line: str, error: str) -> None:
+    with pytest.raises(SdpError, match=error):
+        parse(f"{SECURE}{line}\r\n".encode())
