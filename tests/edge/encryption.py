@@ -26,6 +26,7 @@ CALLS = 4
 _HANDSHAKE = """
 import socket, ssl, sys
 context = ssl.create_default_context(cafile=sys.argv[1])
+context.set_ciphers("DEFAULT:@SECLEVEL=0")  # or this side would refuse the older versions by itself
 context.maximum_version = context.minimum_version = ssl.TLSVersion[sys.argv[3]]
 with socket.create_connection((sys.argv[2], 5061), 3) as plain:
     with context.wrap_socket(plain, server_hostname=sys.argv[4]) as secure:
