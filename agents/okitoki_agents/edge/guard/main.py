@@ -30,8 +30,8 @@ HEAR_EVERY = 0.4
 """A call that was answered by the peer during a flap is half deaf until then."""
 TEND_EVERY = 2.0
 REFRESH_EVERY = 30.0
-"""2^15 packets, at the 100 a second of the shortest usual ones, take 327 s; but what an engine writes when a call is put
-on hold lacks them until then."""
+"""2^15 packets, at the 100 a second of the shortest usual ones, take 327 s; but what an engine writes when a call is
+put on hold lacks the indexes until then."""
 LEFT_SECONDS = 5.0
 """Age at which the agent's word on addresses to be left to the peer is void."""
 DRAIN_BY_VRRP = 2.0
