@@ -95,6 +95,7 @@ OTHER = "+380447654321"
         (region(media={"portRange": {"from": 30001, "to": 31999}}), "spec.media.portRange.from must be even"),
         (region(media={"portRange": {"from": 30000, "to": 31998}}), "spec.media.portRange.to must be odd"),
         (region(media={"portRange": {"from": 30000, "to": 30009}}), "must hold at least 100 ports"),
+        (region(media={"portRange": {"from": 30000, "to": 30999}, "maxCalls": 251}), "lower it or widen"),
     ],
 )
 async def test_what_cannot_be_is_refused_with_the_field_and_the_mend(

@@ -167,6 +167,8 @@ class Region:
     media_aliases: tuple[str, str]
     peer_alias: str
     media_ports: tuple[int, int]
+    max_calls: int | None
+    """None: the ports alone are the limit."""
     advert_interval_ms: int
     router_ids: Mapping[str, int]
     carriers: tuple[Carrier, ...]
@@ -247,6 +249,7 @@ def parse_region(document: Any) -> Region:
         media_aliases=_pair(aliases, "media", "aliases.", _ip),
         peer_alias=_ip(_get(aliases, "peer", "aliases."), "aliases.peer"),
         media_ports=(first, last),
+        max_calls=_number(document["maxCalls"], "maxCalls") if "maxCalls" in document else None,
         advert_interval_ms=_number(
             _get(vrrp, "advertIntervalMilliseconds", "vrrp."), "vrrp.advertIntervalMilliseconds"
         ),

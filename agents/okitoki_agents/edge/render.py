@@ -20,6 +20,10 @@ SILENT_SECONDS = 10
 """How long a phone that was silent is passed over; a REGISTER of it ends that."""
 DEAD_TRUNK_SECONDS = 60
 """How long Kamailio remembers that a trunk is dead; the agent says it again every few seconds."""
+LOAD_SECONDS = 10
+"""Age at which a count of calls is void, and every call is let in: an agent that is away must not close the region."""
+RETRY_AFTER = 10
+"""Seconds after which a caller that was refused for want of capacity may try again (RFC 3261, 20.33)."""
 _HOME_PRIORITY, _AWAY_PRIORITY = 150, 100
 _HOME = {"sip": 0, "media-1": 0, "https": 1, "media-2": 1}
 """Address -> which of the two nodes is its home."""
@@ -71,6 +75,8 @@ def kamailio(facts: Facts, server_id: int) -> str:
         silence_ms=SILENCE_MS,
         last_try_ms=LAST_TRY_MS,
         silent_seconds=SILENT_SECONDS,
+        load_seconds=LOAD_SECONDS,
+        retry_after=RETRY_AFTER,
         dead_trunk_seconds=DEAD_TRUNK_SECONDS,
     )
 

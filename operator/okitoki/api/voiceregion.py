@@ -12,6 +12,8 @@ from okitoki.api.common import IPv4, Metadata, Name, Strict, rules
 PORTS_PER_CALL = 4
 """RTP and RTCP, on both legs of a relayed call."""
 MIN_MEDIA_PORTS = 100
+MAX_CALLS = 16128
+"""What all ports from 1024 on would carry."""
 ADVERT_PATTERN = r"^[1-9][0-9]{1,3}ms$"
 DOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$"
 
@@ -57,6 +59,16 @@ class Media(Strict):
         ),
     ]
     """UDP ports of RTP and RTCP on the media addresses; a call takes four."""
+    max_calls: Annotated[int | None, Field(ge=1, le=MAX_CALLS)] = None
+    """Calls at a time, in and out, ringing ones included; new ones beyond are refused with 503 and Retry-After, and those
+    in progress go on. Without it only the ports are a limit."""
+
+    @model_validator(mode="after")
+    def _ports_for_calls(self) -> Media:
+        ports = self.port_range.to - self.port_range.from_ + 1
+        if self.max_calls is not None and self.max_calls * PORTS_PER_CALL > ports:
+            raise ValueError(f"maxCalls needs {PORTS_PER_CALL} ports for each call: portRange has {ports}")
+        return self
 
 
 class Addresses(Strict):
@@ -158,7 +170,19 @@ class VoiceRegionSpec(Strict):
         ),
     ]
     """The region's own addresses, free ones of the nodes' network."""
-    media: Media
+    media: Annotated[
+        Media,
+        Field(
+            json_schema_extra=rules(
+                (
+                    f"!has(self.maxCalls) || self.maxCalls * {PORTS_PER_CALL} "
+                    "<= self.portRange.to - self.portRange.from + 1",
+                    f"spec.media.maxCalls: a call takes {PORTS_PER_CALL} ports, also when one address carries all "
+                    "calls; lower it or widen spec.media.portRange",
+                )
+            )
+        ),
+    ]
     """Relay of the audio."""
     failover: Failover = Failover()
     """How fast a lost node is noticed."""

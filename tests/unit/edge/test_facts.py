@@ -88,3 +88,11 @@ def test_a_bad_environment_names_the_variable_and_not_the_secret(tmp_path: Path,
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(FactsError, match="ConfigMap edge-region"):
         load(ENVIRONMENT, tmp_path / "region.json")
+
+
+@pytest.mark.parametrize("value", [0, -1, "5", True])
+def test_a_limit_of_calls_is_a_positive_number(value: object) -> None:
+    assert parse_region(region(maxCalls=40)).max_calls == 40
+    assert parse_region(region()).max_calls is None
+    with pytest.raises(FactsError, match="maxCalls"):
+        parse_region(region(maxCalls=value))

@@ -208,3 +208,21 @@ def test_what_was_signed_before_calls_could_be_encrypted_is_signed_so_still(tmp_
     sign = render.kamailio(facts(tmp_path), 7)
     sign = sign[sign.index("route[SIGN]") :].split("\n}\n")[0]
     assert sign.index("+ $var(facts);") < sign.index('if ($var(ms) != "")')
+
+
+def test_beyond_the_limit_new_calls_are_refused_with_a_time_to_try_again_and_calls_in_progress_are_not_asked(
+    tmp_path: Path,
+) -> None:
+    here = facts(tmp_path)
+    limited = render.kamailio(replace(here, region=replace(here.region, max_calls=40)), 7)
+    admit = limited[limited.index("route[ADMIT]") :].split("\n}\n")[0]
+    assert "if ($var(calls) < 40)" in admit
+    assert admit.index("Retry-After: 10") < admit.index('sl_send_reply("503"')
+    # Void when nobody has counted: every call is let in.
+    assert "if ($sht(load=>calls) == $null) return;" in admit
+    assert "ADMIT" not in limited[limited.index("route[IN_DIALOG]") : limited.index("route[REGISTER]")]
+    assert limited.count("route(ADMIT);") == 2
+    # Nobody who has not shown who he is fills the count.
+    agent = limited[limited.index("route[FROM_AGENT]") :]
+    assert agent.index("route(AUTHENTICATE);") < agent.index("route(ADMIT);")
+    assert "503" not in render.kamailio(here, 7).partition("route[ADMIT]")[2].split("\n}\n")[0]

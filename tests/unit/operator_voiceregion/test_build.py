@@ -90,6 +90,14 @@ def test_the_edge_can_read_what_the_operator_writes() -> None:
     assert found.carriers[0].probe_seconds == 5
 
 
+def test_the_edge_learns_the_limit_of_calls_and_a_region_without_one_stays_as_it_was() -> None:
+    from okitoki_agents.edge.facts import parse_region
+
+    media = {"portRange": {"from": 30000, "to": 30999}, "maxCalls": 250}
+    assert parse_region(region_facts(region(media=media), observed())).max_calls == 250
+    assert "maxCalls" not in region_facts(region(), observed())
+
+
 def test_secrets_hold_what_was_prepared() -> None:
     data = objects()["Secret", "edge-secrets"]["data"]
     assert base64.b64decode(data["redis-password"]).decode() == "r" * 64

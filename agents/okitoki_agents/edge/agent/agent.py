@@ -20,6 +20,7 @@ from okitoki_agents.edge.agent import (
     endpoints,
     haproxy,
     landline_mode,
+    load,
     ng,
     peer,
     reporter,
@@ -125,6 +126,8 @@ class Agent:
                 group.create_task(self._repeat(self._converge))
                 group.create_task(self._repeat(self._report))
                 group.create_task(self._keep_registrations())
+                if self._facts.region.max_calls is not None:
+                    group.create_task(load.run(self._facts))
         finally:
             await runner.cleanup()
             await self._apps.close()

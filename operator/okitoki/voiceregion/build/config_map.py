@@ -25,6 +25,8 @@ def region_facts(region: VoiceRegion, observed: Observed) -> dict[str, Any]:
         "ports": dict(given.ports),
         "aliases": {"media": list(given.media_aliases), "peer": given.peer_alias},
         "mediaPorts": {"from": spec.media.port_range.from_, "to": spec.media.port_range.to},
+        # Not there without a limit: a new operator must not restart the edge of a region that has none.
+        **({} if spec.media.max_calls is None else {"maxCalls": spec.media.max_calls}),
         "vrrp": {
             "advertIntervalMilliseconds": spec.failover.advert_milliseconds,
             "routerIds": dict(given.router_ids),

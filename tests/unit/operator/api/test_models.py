@@ -82,6 +82,8 @@ def test_sizes() -> None:
         (VoiceRegion, {**REGION, "domain": "UPPER"}, "spec.domain"),
         (VoiceRegion, {**REGION, "failover": {"advertInterval": "5s"}}, "spec.failover.advertInterval"),
         (VoiceRegion, {**REGION, "media": {"portRange": {"from": 30001, "to": 31999}}}, "spec.media.portRange"),
+        (VoiceRegion, {**REGION, "media": {**REGION["media"], "maxCalls": 251}}, "spec.media"),
+        (VoiceRegion, {**REGION, "media": {**REGION["media"], "maxCalls": 0}}, "spec.media.maxCalls"),
         (VoiceRegion, {**REGION, "addresses": {**REGION["addresses"], "sip": "198.18.1.2"}}, "spec.addresses"),
     ],
 )
