@@ -146,10 +146,13 @@ class Server(asyncio.DatagramProtocol):
         if call_id not in self.relays:
             loop = asyncio.get_running_loop()
             pair = (Relay(lambda data: self.to_agent(data)), Relay(lambda data: self.to_caller(data)))
-            self.relays[call_id] = pair
             for relay in pair:
                 await loop.create_datagram_endpoint(lambda relay=relay: relay, local_addr=("127.0.0.1", 0))
             pair[0].twin, pair[1].twin = pair[1], pair[0]
+            # A busy machine's retransmission may have been here meanwhile; its relays are the call's then.
+            if self.relays.setdefault(call_id, pair) is not pair:
+                for relay in pair:
+                    relay.transport.close()
         before_caller, before_agent = self.relays[call_id]
         party = sdp.parse(body)
         own, other = (before_caller, before_agent) if caller else (before_agent, before_caller)
