@@ -17,7 +17,7 @@ from pathlib import Path
 import lab as labs
 import trustme
 from drill import Drills, records, redis
-from lab import Lab, Node, session, wait_until
+from lab import Lab, session, wait_until
 from phones import HOST, Phones, summary
 
 from okitoki_phones.judge import COMPLETED
@@ -118,31 +118,6 @@ class Encryption:
             phones.close()
         good = all(verdict.outcome == COMPLETED for verdict in verdicts) and phones.encrypted_as_told()
         return summary(verdicts), good
-
-    def c_no_relay(self) -> tuple[str, bool]:
-        """Without an engine no call is set up past one: 503."""
-        phones = self._phones("no_relay")
-        try:
-            phones.register()
-            self._engines("STOP")
-            phones.call()
-            time.sleep(8)
-            self._engines("CONT")
-            phones.finish()
-        finally:
-            phones.close()
-        self.drills.revive()
-        ends = Counter(r["code"] for r in phones.records() if r["role"] == "carrier")
-        return f"the carrier heard {dict(ends)}", set(ends) == {503}
-
-    def _engines(self, number: str) -> None:
-        for node in self.lab.nodes:
-            self._signal(node, number)
-
-    @staticmethod
-    def _signal(node: Node, number: str) -> None:
-        node.run("pkill", f"-{number}", "-x", "rtpengine", check=False)
-        node.wake()
 
     def run(self, name: str) -> bool:
         seen, good = getattr(self, f"c_{name}")()
