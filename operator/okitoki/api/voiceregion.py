@@ -60,7 +60,7 @@ class Media(Strict):
     ]
     """UDP ports of RTP and RTCP on the media addresses; a call takes four."""
     max_calls: Annotated[int | None, Field(ge=1, le=MAX_CALLS)] = None
-    """Calls at a time, in and out, ringing ones included; new ones beyond are refused with 503 and Retry-After, and those
+    """Calls at a time, in and out, ringing ones included; beyond it new ones are refused (503, Retry-After), and those
     in progress go on. Without it only the ports are a limit."""
 
     @model_validator(mode="after")
