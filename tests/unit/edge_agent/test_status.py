@@ -226,6 +226,23 @@ async def test_a_good_pair_is_protected_once_its_calls_were_compared(pair: Pair)
     assert "sip" in pair.since
 
 
+async def test_a_node_whose_guard_is_silent_does_not_say_that_it_holds_what_the_guard_held(
+    pair: Pair, tmp_path: Path
+) -> None:
+    """Seen in a drill: the peer had just got the addresses, heard that they were here too, and left them here."""
+    await look(pair)
+    (tmp_path / "run" / "pid" / "guard").unlink()
+    (tmp_path / "run" / "heartbeat").touch()
+    now = 100.0
+    pair.deputy._clock = lambda: now
+    for _ in range(20):
+        pair.deputy.look()
+        now += 0.25
+    assert pair.deputy.said_farewell
+    await look(pair, 1)
+    assert pair.own.holds == ()
+
+
 async def test_a_peer_is_silent_only_after_several_looks(pair: Pair, peer: PeerAgent) -> None:
     await look(pair)
     peer.silent = True

@@ -33,7 +33,6 @@ from okitoki_agents.edge.agent import (
 )
 from okitoki_agents.edge.agent.app_client import Answer, AppClient
 from okitoki_agents.edge.agent.deliver import Deliverer
-from okitoki_agents.edge.agent.deputy import Deputy
 from okitoki_agents.edge.agent.endpoints import Backend
 from okitoki_agents.edge.agent.feed import Feed
 from okitoki_agents.edge.agent.haproxy_config import Files
@@ -93,7 +92,6 @@ class Agent:
             lambda tenant: not self._tenants_known or tenant in self._tenants,
             self._wake.set,
         )
-        self._deputy = Deputy(facts.paths)
         self._reporter = reporter.Reporter(client, facts.pod_namespace, facts.pod_name)
 
     def _reflector(self, kind: str, selector: str, on_change: Callable[[dict[str, Object]], None]) -> Reflector:
@@ -110,15 +108,8 @@ class Agent:
             self._facts.region.ports.agent,
         )
         try:
-            works = (
-                self._pods,
-                self._secrets,
-                self._pair,
-                self._deliverer,
-                self._trunks,
-                self._landlines,
-                self._deputy,
-            )
+            pair = self._pair
+            works = (self._pods, self._secrets, pair, pair.deputy, self._deliverer, self._trunks, self._landlines)
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 for work in works:

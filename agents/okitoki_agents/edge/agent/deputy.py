@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from okitoki_agents.edge.facts import Paths
 from okitoki_agents.edge.track import TrackFile
@@ -30,12 +31,20 @@ BACK_LOOKS = 4
 """Looks in a row with such renewals, after which addresses may come again."""
 
 
-def wanted(value: int, age: float | None, fresh_looks: int) -> tuple[int, str]:
-    """The track file's next value and why. `age`: seconds since the heartbeat was last seen to change, None while there
-    has been none (a guard that starts holds nothing). Pure."""
+RUNNABLE = "R"
+
+
+def wanted(value: int, age: float | None, state: str, peer: bool, fresh_looks: int) -> tuple[int, str]:
+    """The track file's next value and why. Pure.
+
+    `age`: seconds since the heartbeat was last seen to change, None while there has been none (a guard that starts
+    holds nothing). `state`: the guard's process as its kernel says it (proc_pid_stat(5)), empty when there is none. One
+    that is runnable waits for the processor, and so may the peer's: two starved nodes must not both give everything
+    away. `peer`: whether there is one that could take the addresses.
+    """
     if age is None:
         return 0, "no guard has begun yet"
-    if value == 0 and age > SILENT_SECONDS:
+    if value == 0 and age > SILENT_SECONDS and state != RUNNABLE and peer:
         return 1, f"the guard has not renewed the leases for {age:.1f} s: the peer is to take the addresses"
     if value == 1 and fresh_looks >= BACK_LOOKS:
         return 0, "the guard renews the leases again"
@@ -46,13 +55,21 @@ class Deputy:
     """`run` looks four times a second. Ages are of this process's own observation: a step of the clock is no silence,
     and neither is a time in which this process did not get on."""
 
-    def __init__(self, paths: Paths, clock: Callable[[], float] = time.monotonic) -> None:
-        self._heartbeat = paths.heartbeat
+    def __init__(
+        self, paths: Paths, peer_is_there: Callable[[], bool], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._heartbeat, self._pid_file = paths.heartbeat, paths.pid / "guard"
+        self._peer_is_there = peer_is_there
         self._track = TrackFile(paths, GUARD, initial=0)
         self._clock = clock
         self._seen: int | None = None
         self._since = self._looked = clock()
         self._fresh_looks = 0
+
+    @property
+    def said_farewell(self) -> bool:
+        """Whether keepalived has been told to give the addresses away: they are not here, whatever was said last."""
+        return self._track.value != 0
 
     async def run(self) -> None:
         while True:
@@ -70,10 +87,19 @@ class Deputy:
             self._seen, self._since = touched, now
         age = None if self._seen is None else now - self._since
         self._fresh_looks = self._fresh_looks + 1 if age is not None and age <= BACK_SECONDS else 0
-        value, reason = wanted(self._track.value, age, self._fresh_looks)
+        value, reason = wanted(self._track.value, age, self._state(), self._peer_is_there(), self._fresh_looks)
         if value != self._track.value:
             log.warning("%s", reason)
             self._track.set(value)
+
+    def _state(self) -> str:
+        """The letter of the guard's process, empty when it has none."""
+        try:
+            stat = Path(f"/proc/{int(self._pid_file.read_text())}/stat").read_bytes()
+        except (OSError, ValueError):
+            return ""
+        # After the command, which may hold anything, in parentheses.
+        return chr(stat[stat.rindex(b")") + 2])
 
     def _touched(self) -> int | None:
         try:

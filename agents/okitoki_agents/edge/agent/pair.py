@@ -12,6 +12,7 @@ import redis.exceptions
 
 from okitoki_agents.edge import render
 from okitoki_agents.edge.agent import media, status, store
+from okitoki_agents.edge.agent.deputy import Deputy
 from okitoki_agents.edge.agent.guard_watch import GuardWatch
 from okitoki_agents.edge.agent.status import Node, Peer
 from okitoki_agents.edge.agent.yielding import Yielding
@@ -60,6 +61,7 @@ class Pair:
         self._nodes: tuple[Node, Node | None] = (self.own, None)
         self.since: dict[str, int] = {}
         self._guard = GuardWatch(facts.paths)
+        self.deputy = Deputy(facts.paths, lambda: self.peer is not None and self.peer.answers)
         self._yielding = Yielding(status.HOLDABLE, lambda name: render.at_home(facts, name))
         self.peer_address: str | None = None
         self.peer: Peer | None = None
@@ -96,9 +98,11 @@ class Pair:
             self.peer = peer
         if peer is not None and peer.answers:
             self._steady("peer", True)
-        self.since = status.moves(self.own.holds, guard.holds, self.since, time.time())
+        # What a guard said before it fell silent is not so any more: its peer would leave the addresses to this node.
+        holds = () if self.deputy.said_farewell else guard.holds
+        self.since = status.moves(self.own.holds, holds, self.since, time.time())
         nodes_before = self._nodes
-        self.own = Node(guard.holds, guard.services, own_sessions, guard.comings)
+        self.own = Node(holds, guard.services, own_sessions, guard.comings)
         self._nodes = (self.own, self.peer.node if self.peer is not None and self.peer.answers else nodes_before[1])
         if status.moved(nodes_before, self._nodes):
             # It may be back within a look; whether the standby has missed something meanwhile is to be seen.
