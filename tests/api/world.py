@@ -78,13 +78,16 @@ class FakeAgent(AgentApi):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[str] = []
+        self.named: list[str | None] = []
+        """Whom to, for each."""
         self.broken = ""
 
-    async def handover(self, address: str, password: str) -> str:
+    async def handover(self, address: str, password: str, to: str | None = None) -> str:
         self.asked.append(address)
+        self.named.append(to)
         if self.broken:
             raise AgentError(self.broken)
-        return "postgres-1 has taken over"
+        return f"{to or 'postgres-1'} has taken over"
 
 
 async def wait_until(state: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from drill import Drills, records, redis
-from lab import PHONES, SECOND_TRUNK, Lab, Node, session, sh, wait_until
-from phones import LANDLINE, NUMBER, TENANT, Phones, summary
+from lab import PHONES, SECOND_TRUNK, SIP, Lab, Node, session, sh, wait_until
+from phones import HOST, LANDLINE, NUMBER, TENANT, Phones, summary
 
 from okitoki_agents.edge.render import SILENT_SECONDS
 from okitoki_phones.judge import COMPLETED
@@ -65,6 +65,20 @@ table ip trunk {{
 }}
 """
 """INVITE and OPTIONS to these hosts are lost, nothing else: so the carrier's own calls go on."""
+_REGISTER = """
+import socket, sys
+host = sys.argv[1]
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(3)
+client.connect(("SERVER", 5060))
+here = "%s:%d" % client.getsockname()
+client.send((
+    f"REGISTER sip:{host} SIP/2.0\\r\\nVia: SIP/2.0/UDP {here};branch=z9hG4bK1;rport\\r\\nMax-Forwards: 70\\r\\n"
+    f"From: <sip:1001@{host}>;tag=1\\r\\nTo: <sip:1001@{host}>\\r\\nCall-ID: restricted@{host}\\r\\nCSeq: 1 REGISTER\\r\\n"
+    f"Contact: <sip:1001@{here}>\\r\\nContent-Length: 0\\r\\n\\r\\n"
+).encode())
+print(client.recv(4096).decode().splitlines()[0])
+""".replace("SERVER", SIP)
 STREAM = {"number": NUMBER, "tenant": TENANT, "everySeconds": 1.0, "talkSeconds": [0.5, 1.0]}
 
 
@@ -170,6 +184,49 @@ class Layers:
             phones.close()
         ends, _ = ways(phones.records())
         return str(dict(ends)), ends["landline"] == 0 and ends["agent"] == 2 and sum(ends.values()) > 2
+
+    def s_restricted(self) -> tuple[str, bool]:
+        """The service lets operators in no longer: calls that are under way go on, new ones go to the landline and no
+        phone rings; then it lets them in again."""
+        phones = self._phones("restricted", 2, 2)
+        try:
+            phones.register()
+            phones.call(short=[STREAM], long=True)
+            wait_until("calls to be answered", lambda: len(records(self.lab.a)) >= 2, 30)
+            phones.publish("Restricted")
+            at = time.time()
+            refused = self.drills.holder().run("python3", "-c", _REGISTER, HOST)
+            time.sleep(self.seconds)
+            phones.publish()
+            back = time.time()
+            time.sleep(self.seconds)
+            verdicts = phones.finish()
+        finally:
+            phones.close()
+        found = phones.records()
+
+        def within(begin: float, end: float) -> list[dict[str, Any]]:
+            return [r for r in found if r["role"] != "carrier" or begin < r["attemptedAt"] < end]
+
+        during, after = ways(within(at, back - 1))[0], ways(within(back + 1, time.time()))[0]
+        good = set(during) == {"landline"} and during["landline"] > 3 and after["agent"] > 3
+        good = good and refused.strip() == "SIP/2.0 403 Access Restricted By The Service"
+        good = good and all(verdict.outcome == COMPLETED for verdict in verdicts)
+        return f"{dict(during)}, {refused.strip()!r}; let in again: {dict(after)} | {summary(verdicts)}", good
+
+    def s_restricted_without_landline(self) -> tuple[str, bool]:
+        """A restricted tenant that has named no landline: callers are told at once."""
+        phones = self._phones("restricted_without_landline", 0, 2)
+        phones.landline = ""
+        phones.publish("Restricted")
+        try:
+            phones.call(short=[STREAM], long=False)
+            time.sleep(self.seconds)
+            phones.finish()
+        finally:
+            phones.close()
+        ends, _ = ways(phones.records())
+        return str(dict(ends)), set(ends) == {"480 No Agent In The Queue"}
 
     def s_takeover(self) -> tuple[str, bool]:
         """The node of the media dies while callers talk to the landline."""

@@ -26,16 +26,17 @@ CARRIER, AGENTS = labs.PHONES, f"{labs.NETWORK}.51"
 
 _PUBLISH = """
 import asyncio, hashlib, sys
-from okitoki_agents.edge.kamailio import LandlineRoute, NumberRoute, Routes, publish
-tenant, host, number, queue, landline, *agents = sys.argv[1:]
+from okitoki_agents.edge.agent.routes import TenantRoutes, merge
+from okitoki_agents.edge.agent.tenants import EdgeTenant
+from okitoki_agents.edge.kamailio import publish
+state, tenant, host, number, queue, landline, *agents = sys.argv[1:]
 digest = lambda name: hashlib.md5(f"{name}:{tenant}:secret-{name}".encode()).hexdigest()
-routes = Routes(
-    numbers={number: NumberRoute(tenant, queue, host)} if agents else {},
-    queues={(tenant, queue): tuple(agents)} if agents else {},
-    ha1={(name, host): digest(name) for name in agents},
-    realms={host: tenant} if agents else {},
-    landlines={number: LandlineRoute(tenant, host, (landline,))} if landline else {},
+told = EdgeTenant(
+    tenant=tenant, host=host, numbers=(number,), namespace="", service="", port=1, serverName="", edgeToken="",
+    landlines={number: (landline,)} if landline else {}, state=state,
 )
+feed = TenantRoutes(tenant, {number: queue}, {queue: tuple(agents)}, {name: digest(name) for name in agents})
+routes = merge({tenant: told}, {tenant: feed} if agents else {})
 sys.exit(0 if asyncio.run(publish(routes)) else "Kamailio does not answer")
 """
 
@@ -66,9 +67,10 @@ class Phones:
         self.agents_config |= {"srtp": self.tls, "rolledOver": rolled_over}
         self.carrier_config |= {"srtp": which == "both", "rolledOver": rolled_over}
 
-    def publish(self) -> None:
+    def publish(self, state: str = "Active") -> None:
+        """What the edge's agent makes of the tenant's Secret and feed; `state` as in its spec."""
         for node in self.lab.nodes:
-            node.run("python3", "-c", _PUBLISH, TENANT, HOST, NUMBER, QUEUE, self.landline, *self.agents)
+            node.run("python3", "-c", _PUBLISH, state, TENANT, HOST, NUMBER, QUEUE, self.landline, *self.agents)
 
     def _start(self, role: str, config: Mapping[str, object], name: str = "") -> subprocess.Popen[bytes]:
         folder = self.out / (name or role)

@@ -230,26 +230,32 @@ class DatabaseAgent:
         await self._fencing.withdraw(question["attempt"])
         return Answer(Verdict(True, "withdrawn"))
 
-    async def handover(self, _question: Mapping[str, Any]) -> Answer:
-        """The pod is about to be stopped: give the lock away while writes still flow, if this server has it."""
+    async def handover(self, question: Mapping[str, Any]) -> Answer:
+        """Give the lock away while writes still flow, if this server has it: the pod is about to be stopped, or the
+        operator asks, who may name in `to` who is to have it."""
+        to = None if question.get("to") is None else str(question["to"])
         async with self._handing_over:
             if self.store.leader != self._me:
-                return Answer(Verdict(True, "this server does not hold the lock"))
+                return Answer(Verdict(to is None, "this server does not hold the lock"))
+            if to is not None and to not in self.store.voters:
+                return refusal(f"{to} is no synchronous standby; these are: {', '.join(sorted(self.store.voters))}")
             if self.store.stopping:
                 # Whoever took over would stop too, in the middle of it. As it is all end with what this one has.
                 return Answer(Verdict(True, "all members stop: nobody is to take over"))
             await self._server.checkpoint(CHECKPOINT_SECONDS)
             for _ in range(HAND_OVERS):
                 await self._renewal()
-                if await self._replacement.attempt(self.store, self.address(self._me) or "", planned=True):
+                if winner := await self._replacement.attempt(
+                    self.store, self.address(self._me) or "", planned=True, to=to
+                ):
                     break
             else:
-                return refusal("nobody could take over now; Patroni will release the lock when the server has stopped")
+                return refusal(f"{to or 'another member'} could not take over now, {self._me} goes on: {self._replacement.reason}")
             for _ in range(round(DEMOTION_SECONDS / TICK_SECONDS)):
                 if await self._server.in_recovery() is not False:
                     break
                 await asyncio.sleep(TICK_SECONDS)
-            return Answer(Verdict(True, f"{self.store.leader} has taken over"))
+            return Answer(Verdict(True, f"{winner} has taken over"))
 
     async def _renewal(self) -> None:
         """Until the lock has just been renewed. A renewal makes an attempt void, with writes held up for nothing, and

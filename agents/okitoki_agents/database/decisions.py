@@ -185,8 +185,11 @@ class Choice:
     reason: str
 
 
-def choose(store: Store, primary: str, leader_version: int, confirmed: Mapping[str, Confirmation]) -> Choice:
+def choose(
+    store: Store, primary: str, leader_version: int, confirmed: Mapping[str, Confirmation], to: str | None = None
+) -> Choice:
     """Who may have the lock. `store` is as the hand-over will compare it, `confirmed` is voter -> what it confirmed.
+    `to`: only this one will do; it gets the lock no more easily than if nobody had been named.
 
     The synchronous key has just been compared and set, so Patroni on the primary can admit no other voter without first
     renewing its lock, whose version the hand-over compares. What the primary acknowledged, some voter has; as all of
@@ -206,7 +209,10 @@ def choose(store: Store, primary: str, leader_version: int, confirmed: Mapping[s
     able = [voter for voter in ahead if valid[voter].patroni]
     if not able:
         return Choice(None, f"Patroni does not answer on {', '.join(ahead)}, which alone may have the latest write")
-    return Choice(able[0], f"{_names(store.voters)} are cut off from {primary}, and none has more than {able[0]}")
+    if to is not None and to not in able:
+        return Choice(None, f"{to} lacks writes that {', '.join(ahead)} has, or its Patroni does not answer")
+    winner = to or able[0]
+    return Choice(winner, f"{_names(store.voters)} are cut off from {primary}, and none has more than {winner}")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Replacement:
     def __init__(self, me: str, lock: Lock, voters: Voters) -> None:
         self._me, self._lock, self._voters = me, lock, voters
         self._count = 0
+        self.reason = ""
+        """Why the last attempt ended as it did."""
 
     async def holder(self) -> str | None:
         """Who holds the lock now; None also when that can't be told."""
@@ -46,33 +48,43 @@ class Replacement:
         except StoreError:
             return None
 
-    async def attempt(self, store: Store, host: str, *, planned: bool = False) -> bool:
-        """Have the primary of `store` replaced; returns whether another member has the lock now.
+    async def attempt(
+        self, store: Store, host: str, *, planned: bool = False, to: str | None = None
+    ) -> str | None:
+        """Have the primary of `store` replaced; returns who has the lock now, None when it was left where it was.
 
         `store` is what was watched last: were it old, the comparisons would fail. `host` is the primary's address.
-        `planned`: the primary itself hands over.
+        `planned`: the primary itself hands over, to the member `to` if one is named.
         """
         self._count += 1
         name, primary = f"{self._me}/{self._count}", store.primary
         begun = time.monotonic()
         if primary is None or store.sync_leader != primary or not store.voters:
-            return _given_up(name, f"the lock is {store.leader}'s, the voters {store.sync_leader}'s")
+            return self._given_up(name, f"the lock is {store.leader}'s, the voters {store.sync_leader}'s")
         question = {
             "primary": primary, "host": host, "version": store.leader_version, "attempt": name, "planned": planned,
         }  # fmt: skip
         answers = await self._voters.ask(store.voters, "consent", question, CONSENT_SECONDS)
         if refusals := _refusals(answers):
-            return _given_up(name, refusals)
-        choice = await self._cut_and_hand_over(store, question)
+            return self._given_up(name, refusals)
+        choice = await self._cut_and_hand_over(store, question, to)
         if choice.winner is None:
-            return _given_up(name, choice.reason)
-        seconds = time.monotonic() - begun
+            return self._given_up(name, choice.reason)
+        seconds, self.reason = time.monotonic() - begun, choice.reason
         log.warning("%s: the lock goes to %s after %.2f s: %s", name, choice.winner, seconds, choice.reason)
-        return True
+        return choice.winner
 
-    async def _cut_and_hand_over(self, store: Store, question: Mapping[str, Any]) -> Choice:
+    async def _cut(self, store: Store, question: Mapping[str, Any], to: str | None) -> dict[str, Answer]:
+        """All at once; but who is named is cut last. It streams on meanwhile, and so gets what the others had."""
+        named = store.voters & frozenset(filter(None, (to,)))
+        answers: dict[str, Answer] = {}
+        for voters in filter(None, (store.voters - named, named)):
+            answers |= await self._voters.ask(voters, "cut", question, CUT_SECONDS)
+        return answers
+
+    async def _cut_and_hand_over(self, store: Store, question: Mapping[str, Any], to: str | None) -> Choice:
         """While it is not known whether the lock has moved, the cuts stay: its next version will tell the voters."""
-        answers = await self._voters.ask(store.voters, "cut", question, CUT_SECONDS)
+        answers = await self._cut(store, question, to)
         confirmed = {
             voter: Confirmation(store.leader_version, answer.position, answer.patroni)
             for voter, answer in answers.items()
@@ -84,7 +96,7 @@ class Replacement:
         except StoreError as error:
             choice = Choice(None, str(error))
         else:
-            choice = choose(store, question["primary"], question["version"], confirmed)
+            choice = choose(store, question["primary"], question["version"], confirmed, to)
         if choice.winner is not None:
             try:
                 await self._lock.hand_over(store, choice.winner)
@@ -96,12 +108,11 @@ class Replacement:
         await self._voters.ask(asked, "withdraw", question, WITHDRAW_SECONDS)
         return Choice(None, "; ".join(filter(None, (choice.reason, _refusals(answers)))))
 
+    def _given_up(self, name: str, reason: str) -> None:
+        self.reason = reason
+        log.warning("%s: given up: %s", name, reason)
+
 
 def _refusals(answers: Mapping[str, Answer]) -> str:
     refused = {name: answer.verdict for name, answer in sorted(answers.items()) if not answer.verdict.yes}
     return "; ".join(f"{name}: {verdict.reason}" for name, verdict in refused.items())
-
-
-def _given_up(name: str, reason: str) -> bool:
-    log.warning("%s: given up: %s", name, reason)
-    return False

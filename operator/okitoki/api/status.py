@@ -54,7 +54,7 @@ class SwitchoverStatus(Strict):
     """What became of the last planned change of the primary that was asked for."""
 
     requested: Annotated[str, Field(max_length=64)]
-    """The request's value, a time."""
+    """The request's value: a time, and the member that was named if one was."""
     succeeded: bool
     """Whether another member has taken over."""
     message: Annotated[str, Field(max_length=1024)]

@@ -20,8 +20,9 @@ class AgentApi:
     def __init__(self, port: int = names.DATABASE_AGENT_PORT) -> None:
         self._port = port
 
-    async def handover(self, address: str, password: str) -> str:
-        """Have the primary at `address` give its role to a synchronous standby; the agent's word. Raises `AgentError`.
+    async def handover(self, address: str, password: str, to: str | None = None) -> str:
+        """Have the primary at `address` give its role to a synchronous standby, to `to` if one is named; the agent's
+        word. Raises `AgentError`.
 
         The same call that its pod makes before it stops: with the consent of the voters and no loss of writes, and
         nothing changes when one of them refuses.
@@ -32,12 +33,14 @@ class AgentApi:
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(url, json={}, headers=headers) as response,
+                session.post(url, json={"to": to} if to else {}, headers=headers) as response,
             ):
                 answer = await response.json(content_type=None)
                 reason = str(answer["reason"])
                 if response.status != 200 or answer["yes"] is not True:
                     raise AgentError(reason)
+                if to and not reason.startswith(f"{to} "):
+                    raise AgentError(f"{reason}: the agents are of a version that cannot be told who, ask again later")
                 return reason
         except (aiohttp.ClientError, TimeoutError) as error:
             raise AgentError(f"the agent gave no answer, look who is the primary: {type(error).__name__}") from error

@@ -1,6 +1,6 @@
 """Whether a planned change of the primary that somebody asked for is made, and why or why not. Pure.
 
-docs/decisions/0010-requests-are-annotations.md.
+docs/decisions/0010-requests-are-annotations.md, 0016-what-a-person-asks-for.md.
 """
 
 from __future__ import annotations
@@ -17,30 +17,65 @@ FRESH = timedelta(seconds=120)
 
 @dataclass(frozen=True, slots=True)
 class Switchover:
-    """`primary` is to give its role away; None when the request is refused. `reason` says why or why not."""
+    """`primary` is to give its role away, to `to` if somebody was named; None when the request is refused. `reason`
+    says why or why not."""
 
     primary: Member | None
     reason: str
+    to: str | None = None
 
 
 def decide_switchover(
     requested: str, state: DatabaseState, losses: Losses, instances: int, now: datetime
 ) -> Switchover:
-    """`requested`: the annotation's value. Only a cluster that is whole changes its primary without need."""
-    if obstacle := _obstacle(requested, state, losses, instances, now):
-        return Switchover(None, obstacle)
-    return Switchover(state.primary, f"{state.primary.name if state.primary else ''} gives its role away, as requested")
+    """`requested`: the annotation's value, `TIME` or `TIME MEMBER`. Only a cluster that is whole changes its primary
+    without need."""
+    time, _, member = requested.partition(" ")
+    to = member.strip() or None
+    obstacle = (
+        _stale(time, now) or (_unfit(to, state) if to else None) or _not_whole(state, losses, instances)
+    )
+    if obstacle or state.primary is None:
+        return Switchover(None, obstacle or _NO_PRIMARY)
+    away = f"to {to}" if to else "away"
+    return Switchover(state.primary, f"{state.primary.name} gives its role {away}, as requested", to)
 
 
-def _obstacle(requested: str, state: DatabaseState, losses: Losses, instances: int, now: datetime) -> str | None:
+_NO_PRIMARY = "no member takes writes now, a failover may be under way: wait for it"
+
+
+def _stale(time: str, now: datetime) -> str | None:
     try:
-        age = now - datetime.fromisoformat(requested)
+        age = now - datetime.fromisoformat(time)
     except (ValueError, TypeError):
-        return f"the request {requested[:40]!r} is no time with a zone such as 2026-11-25T12:00:00Z: ask again"
+        return f"the request {time[:40]!r} is no time with a zone such as 2026-11-25T12:00:00Z: ask again"
     if abs(age) > FRESH:
-        return f"the request is of {requested[:40]}, more than {FRESH.total_seconds():.0f} s from now: ask again"
+        return f"the request is of {time[:40]}, more than {FRESH.total_seconds():.0f} s from now: ask again"
+    return None
+
+
+def _unfit(name: str, state: DatabaseState) -> str | None:
+    """Why this member cannot have the role."""
+    others = ", ".join(item.name for item in state.members if item != state.primary and item.name in state.voters)
+    instead = f"name {others}" if others else "wait until one is"
+    found = next((item for item in state.members if item.name == name), None)
     if state.primary is None:
-        return "no member takes writes now, a failover may be under way: wait for it"
+        return _NO_PRIMARY
+    if found is None:
+        return f"there is no member {name[:40]!r}: {instead}"
+    if found == state.primary:
+        return f"{name} is the primary already: nothing to do"
+    if not found.in_order:
+        why = found.problem or (f"its state is {found.state or 'not known'}" if found.ready else "it is not ready")
+        return f"{name} is not in order ({why}): mend it (condition DatabaseReady), or {instead}"
+    if name not in state.voters:
+        return f"{name} is no synchronous standby, it may lack the latest writes: {instead}"
+    return None
+
+
+def _not_whole(state: DatabaseState, losses: Losses, instances: int) -> str | None:
+    if state.primary is None:
+        return _NO_PRIMARY
     if losses.members or state.in_order < instances or len(state.members) != instances:
         return f"{state.in_order} of {instances} members are in order: see the condition DatabaseReady, mend that first"
     if not state.voters:

@@ -93,12 +93,12 @@ def switch_over(tenant: Tenant, observed: Observed) -> Action | None:
         return None
     if tenant.spec.state == "Paused":
         text = "spec.state is Paused, no member is to lead: ask again when the tenant is awake"
-        return Action(SWITCH_OVER, text, {"requested": requested, "address": None})
+        return Action(SWITCH_OVER, text, {"requested": requested, "address": None, "to": None})
     found = decide_switchover(
         requested, observed.database, observed.losses, tenant.spec.database.instances, observed.now
     )
     address = found.primary.address if found.primary else None
-    return Action(SWITCH_OVER, found.reason, {"requested": requested, "address": address})
+    return Action(SWITCH_OVER, found.reason, {"requested": requested, "address": address, "to": found.to})
 
 
 def provision(tenant: Tenant, observed: Observed) -> Action | None:

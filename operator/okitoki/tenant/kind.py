@@ -131,7 +131,8 @@ class TenantKind:
         try:
             if action.data["address"] is None:
                 raise AgentError(action.reason)
-            word = await self._agents.handover(action.data["address"], observed.secrets.database["rest-password"])
+            password = observed.secrets.database["rest-password"]
+            word = await self._agents.handover(action.data["address"], password, action.data["to"])
         except AgentError as error:
             refused = action.data["address"] is None
             await ctx.events.record(raw, "Warning", f"Switchover{'Refused' if refused else 'Failed'}", str(error))

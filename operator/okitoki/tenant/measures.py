@@ -54,10 +54,14 @@ def last_switchover(tenant: Tenant, observed: Observed, outcome: Outcome) -> Map
         known: Mapping[str, Any] | None = (outcome.before.get("database") or {}).get("lastSwitchover")
         return known
     primary, error = observed.database.primary, outcome.acted[SWITCH_OVER]
+    requested = tenant.metadata.annotations[labels.SWITCHOVER]
+    named = requested.partition(" ")[2].strip()
     return {
-        "requested": tenant.metadata.annotations[labels.SWITCHOVER][:64],
+        "requested": requested[:64],
         "succeeded": error is None,
-        "message": (error or f"{primary.name if primary else ''} has given its role away")[:1024],
+        "message": (error or f"{primary.name if primary else ''} has given its role {f'to {named}' if named else 'away'}")[
+            :1024
+        ],
     }
 
 

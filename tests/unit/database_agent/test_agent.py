@@ -98,7 +98,7 @@ async def test_attempts_that_fail_come_less_and_less_often(
     agent._pause = 0.1
     tried: list[float] = []  # how long the pause before the next attempt is to be
 
-    async def attempt(store: Store, host: str, *, planned: bool = False) -> bool:
+    async def attempt(store: Store, host: str, *, planned: bool = False, to: str | None = None) -> str | None:
         tried.append(agent._pause)
         raise RuntimeError("whatever it is, there is a next attempt")
 
@@ -271,17 +271,43 @@ async def test_a_hand_over_that_a_renewal_made_void_is_tried_once_more(
     hold_the_lock(agent, api)
     attempt, outcomes = agent._replacement.attempt, []
 
-    async def overtaken(store: Store, host: str, *, planned: bool = False) -> bool:
+    async def overtaken(store: Store, host: str, *, planned: bool = False, to: str | None = None) -> str | None:
         if not outcomes:
             # The watch tells of it later than the store has it.
             await api.merge_patch(f"{MAPS}/postgres-leader", {"metadata": {"annotations": {"renewTime": "8"}}})
-        outcomes.append(await attempt(store, host, planned=planned))
+        outcomes.append(await attempt(store, host, planned=planned, to=to))
         agent.on_maps(api.maps())
         return outcomes[-1]
 
     monkeypatch.setattr(agent._replacement, "attempt", overtaken)
     assert (await agent.handover({})).verdict.yes
-    assert outcomes == [False, True]
+    assert outcomes == [None, "postgres-2"]
+
+
+@pytest.mark.usefixtures("no_renewal")
+async def test_who_is_named_gets_the_lock_and_who_is_no_voter_does_not(agent: DatabaseAgent, api: FakeApi) -> None:
+    assert not (await agent.handover({"to": "postgres-2"})).verdict.yes, "this server does not hold the lock"
+    hold_the_lock(agent, api, voters="postgres-0,postgres-2")
+    agent._replacement._voters.positions["postgres-0"] = Position(1, 500)  # type: ignore[attr-defined]
+    refused = (await agent.handover({"to": "postgres-1"})).verdict
+    assert (refused.yes, refused.reason) == (
+        False, "postgres-1 is no synchronous standby; these are: postgres-0, postgres-2",
+    )  # fmt: skip
+    assert (await agent.handover({"to": "postgres-2"})).verdict.reason == "postgres-2 has taken over"
+    assert api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-2"
+
+
+@pytest.mark.usefixtures("no_renewal")
+async def test_who_is_named_and_lacks_a_write_is_refused_with_the_reason(
+    agent: DatabaseAgent, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_module, "HAND_OVERS", 1)
+    hold_the_lock(agent, api, voters="postgres-0,postgres-2")
+    agent._replacement._voters.positions["postgres-0"] = Position(1, 501)  # type: ignore[attr-defined]
+    refused = (await agent.handover({"to": "postgres-2"})).verdict
+    assert not refused.yes
+    assert "postgres-2 could not take over now, postgres-1 goes on: postgres-2 lacks writes" in refused.reason
+    assert api.annotations(f"{MAPS}/postgres-leader")["leader"] == "postgres-1"
 
 
 @pytest.mark.parametrize("holder", ["postgres-0", "postgres-1"])

@@ -27,7 +27,7 @@ def replacement(api: FakeApi, voters: FakeVoters) -> Replacement:
     return Replacement("postgres-1", PatroniStore(cast(ApiClient, api), "tenant-acme"), voters)
 
 
-async def attempt(api: FakeApi, voters: FakeVoters) -> bool:
+async def attempt(api: FakeApi, voters: FakeVoters) -> str | None:
     return await replacement(api, voters).attempt(parse(api.maps()), "10.0.0.1")
 
 
@@ -70,6 +70,30 @@ async def test_a_primary_can_hand_over_itself(api: FakeApi, voters: FakeVoters) 
     own = Replacement("postgres-0", PatroniStore(cast(ApiClient, api), "tenant-acme"), voters)
     assert await own.attempt(parse(api.maps()), "10.0.0.1", planned=True)
     assert leader(api) == "postgres-1"
+
+
+async def test_who_is_named_is_cut_last_so_that_it_has_what_the_others_have(api: FakeApi, voters: FakeVoters) -> None:
+    own = Replacement("postgres-0", PatroniStore(cast(ApiClient, api), "tenant-acme"), voters)
+    assert await own.attempt(parse(api.maps()), "10.0.0.1", planned=True, to="postgres-2") == "postgres-2"
+    assert leader(api) == "postgres-2"
+    assert [(what, member) for what, member, _ in voters.asked if what == "cut"] == [
+        ("cut", "postgres-1"), ("cut", "postgres-2"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("lacking", ["a write", "Patroni"])
+async def test_who_is_named_gets_nothing_that_it_may_not_have(
+    api: FakeApi, voters: FakeVoters, lacking: str
+) -> None:
+    own = Replacement("postgres-0", PatroniStore(cast(ApiClient, api), "tenant-acme"), voters)
+    if lacking == "Patroni":
+        voters.without_patroni = {"postgres-2"}
+    else:
+        voters.positions["postgres-1"] = Position(1, 501)
+    assert await own.attempt(parse(api.maps()), "10.0.0.1", planned=True, to="postgres-2") is None
+    assert "postgres-2 lacks writes" in own.reason
+    assert leader(api) == "postgres-0"
+    assert [member for what, member, _ in voters.asked if what == "withdraw"] == ["postgres-1", "postgres-2"]
 
 
 async def test_one_voter_that_sees_the_primary_alive_is_enough_to_leave_it(api: FakeApi, voters: FakeVoters) -> None:

@@ -58,6 +58,39 @@ def test_it_is_refused_with_the_mend(request_: str, state: DatabaseState, losses
     assert words in found.reason
 
 
+def test_a_member_that_is_named_and_fit_gets_the_role() -> None:
+    found = decide_switchover(f"{REQUEST} postgres-2", a_database(), Losses(), 3, NOW)
+    assert found.primary is not None
+    assert (found.primary.name, found.to) == ("postgres-0", "postgres-2")
+    assert found.reason == "postgres-0 gives its role to postgres-2, as requested"
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "words"),
+    [
+        ("postgres-7", a_database(), "there is no member 'postgres-7': name postgres-1, postgres-2"),
+        ("postgres-0", a_database(), "is the primary already"),
+        ("postgres-2", ONE_COPIES, "postgres-2 is not in order (its state is creating replica): mend it"),
+        ("postgres-2", a_database(voters=("postgres-1",)), "is no synchronous standby, it may lack"),
+        ("postgres-1", ONE_AWAY, "2 of 3 members are in order"),
+        ("postgres-1", NO_PRIMARY, "a failover may be under way"),
+        ("postgres-1", a_database(voters=()), "is no synchronous standby, it may lack the latest writes: wait until"),
+    ],
+)
+def test_a_member_that_is_not_fit_is_refused_by_name_and_the_mend_names_others(
+    name: str, state: DatabaseState, words: str
+) -> None:
+    found = decide_switchover(f"{REQUEST} {name}", state, Losses(), 3, NOW)
+    assert (found.primary, found.to) == (None, None)
+    assert words in found.reason
+
+
+def test_who_is_named_reaches_the_agents() -> None:
+    action = decide.switch_over(asked(f"{REQUEST} postgres-1"), what_is_observed(now=NOW))
+    assert action is not None
+    assert (action.data["address"], action.data["to"]) == ("198.19.0.1", "postgres-1")
+
+
 def asked(value: str) -> Tenant:
     tenant = a_tenant()
     metadata = tenant.metadata.model_copy(update={"annotations": {labels.SWITCHOVER: value}})
@@ -72,7 +105,7 @@ def test_without_the_annotation_nothing_is_done() -> None:
 def test_the_action_has_the_address_only_when_it_is_to_happen(value: str, address: str | None) -> None:
     action = decide.switch_over(asked(value), what_is_observed(now=NOW))
     assert action is not None
-    assert action.data == {"requested": value, "address": address}
+    assert action.data == {"requested": value, "address": address, "to": None}
 
 
 class Agent:
@@ -80,9 +113,11 @@ class Agent:
 
     answer = Answer(Verdict(True, "postgres-1 has taken over"))
     calls = 0
+    asked: Mapping[str, Any] = {}
 
-    async def handover(self, _: Mapping[str, Any]) -> Answer:
+    async def handover(self, question: Mapping[str, Any]) -> Answer:
         self.calls += 1
+        self.asked = question
         return self.answer
 
 
@@ -101,7 +136,14 @@ async def agent() -> AsyncIterator[tuple[Agent, int]]:
 async def test_the_agent_understands_the_operator(agent: tuple[Agent, int]) -> None:
     made, port = agent
     assert await AgentApi(port).handover("127.0.0.1", "secret") == "postgres-1 has taken over"
-    assert made.calls == 1
+    assert (made.calls, made.asked) == (1, {})
+    assert await AgentApi(port).handover("127.0.0.1", "secret", "postgres-1") == "postgres-1 has taken over"
+    assert made.asked == {"to": "postgres-1"}
+
+
+async def test_an_agent_that_does_not_know_names_is_found_out(agent: tuple[Agent, int]) -> None:
+    with pytest.raises(AgentError, match="postgres-1 has taken over: the agents are of a version"):
+        await AgentApi(agent[1]).handover("127.0.0.1", "secret", "postgres-2")
 
 
 async def test_the_agents_refusal_is_told_in_its_words(agent: tuple[Agent, int]) -> None:
