@@ -15,7 +15,7 @@ def tenant_row(tenant: Mapping[str, Any]) -> Row:
     database = status.get("database") or {}
     return {
         "name": tenant["metadata"]["name"],
-        "ready": _condition(tenant, "Ready").get("status", "Unknown"),
+        "ready": condition(tenant, "Ready").get("status", "Unknown"),
         "primary": database.get("primary"),
         "members": database.get("members"),
         "app": (status.get("app") or {}).get("replicas"),
@@ -30,9 +30,9 @@ def region_row(region: Mapping[str, Any]) -> Row:
     holders = status.get("holders") or {}
     return {
         "name": region["metadata"]["name"],
-        "ready": _condition(region, "Ready").get("status", "Unknown"),
+        "ready": condition(region, "Ready").get("status", "Unknown"),
         "pods": status.get("members"),
-        "protected": _condition(region, "EdgeRedundant").get("status", "Unknown"),
+        "protected": condition(region, "EdgeRedundant").get("status", "Unknown"),
         **{name: holders.get(name) for name in ("sip", "https", "media-1", "media-2")},
         "tenants": status.get("tenants"),
         "why": _why(region),
@@ -61,11 +61,12 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def _condition(resource: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+def condition(resource: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """One condition of a resource, empty when there is none."""
     found = (resource.get("status") or {}).get("conditions") or []
     return next((item for item in found if item["type"] == kind), {})
 
 
 def _why(resource: Mapping[str, Any]) -> str:
-    ready = _condition(resource, "Ready")
+    ready = condition(resource, "Ready")
     return "" if ready.get("status") == "True" else str(ready.get("message", "the operator has not seen it yet"))

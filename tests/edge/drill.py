@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -128,6 +129,24 @@ class Drills:
         seen = self.fault(node, node.holds(), cut)
         node.link(True)
         return seen
+
+    def f_service(self) -> str:
+        """The node is to be serviced: everything moves off it in good order, and nothing comes back when that ends."""
+        node = self.holder()
+        left = node.base / "run" / "left"
+
+        def leave(names: set[str], seconds: float) -> None:
+            # What the agent, which the lab does not run, says once a second.
+            for _ in range(round(seconds)):
+                left.write_text(" ".join(sorted(names)))
+                time.sleep(1)
+
+        agent = threading.Thread(target=leave, args=(set(ADDRESSES), 12))
+        seen = self.fault(node, node.holds(), agent.start)
+        agent.join()
+        freed = not node.holds() and node.good()
+        leave(set(), 6)
+        return f"{seen}; {'free and well' if freed else 'NOT FREE'}, afterwards it holds {sorted(node.holds())}"
 
     def f_freeze(self) -> str:
         node = self.holder()

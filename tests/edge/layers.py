@@ -74,7 +74,8 @@ client.connect(("SERVER", 5060))
 here = "%s:%d" % client.getsockname()
 client.send((
     f"REGISTER sip:{host} SIP/2.0\\r\\nVia: SIP/2.0/UDP {here};branch=z9hG4bK1;rport\\r\\nMax-Forwards: 70\\r\\n"
-    f"From: <sip:1001@{host}>;tag=1\\r\\nTo: <sip:1001@{host}>\\r\\nCall-ID: restricted@{host}\\r\\nCSeq: 1 REGISTER\\r\\n"
+    f"From: <sip:1001@{host}>;tag=1\\r\\nTo: <sip:1001@{host}>\\r\\nCall-ID: restricted@{host}\\r\\n"
+    f"CSeq: 1 REGISTER\\r\\n"
     f"Contact: <sip:1001@{here}>\\r\\nContent-Length: 0\\r\\n\\r\\n"
 ).encode())
 print(client.recv(4096).decode().splitlines()[0])

@@ -250,7 +250,9 @@ class DatabaseAgent:
                 ):
                     break
             else:
-                return refusal(f"{to or 'another member'} could not take over now, {self._me} goes on: {self._replacement.reason}")
+                return refusal(
+                    f"{to or 'another member'} could not take over now, {self._me} goes on: {self._replacement.reason}"
+                )
             for _ in range(round(DEMOTION_SECONDS / TICK_SECONDS)):
                 if await self._server.in_recovery() is not False:
                     break

@@ -48,9 +48,7 @@ class Replacement:
         except StoreError:
             return None
 
-    async def attempt(
-        self, store: Store, host: str, *, planned: bool = False, to: str | None = None
-    ) -> str | None:
+    async def attempt(self, store: Store, host: str, *, planned: bool = False, to: str | None = None) -> str | None:
         """Have the primary of `store` replaced; returns who has the lock now, None when it was left where it was.
 
         `store` is what was watched last: were it old, the comparisons would fail. `host` is the primary's address.
@@ -60,16 +58,19 @@ class Replacement:
         name, primary = f"{self._me}/{self._count}", store.primary
         begun = time.monotonic()
         if primary is None or store.sync_leader != primary or not store.voters:
-            return self._given_up(name, f"the lock is {store.leader}'s, the voters {store.sync_leader}'s")
+            self._give_up(name, f"the lock is {store.leader}'s, the voters {store.sync_leader}'s")
+            return None
         question = {
             "primary": primary, "host": host, "version": store.leader_version, "attempt": name, "planned": planned,
         }  # fmt: skip
         answers = await self._voters.ask(store.voters, "consent", question, CONSENT_SECONDS)
         if refusals := _refusals(answers):
-            return self._given_up(name, refusals)
+            self._give_up(name, refusals)
+            return None
         choice = await self._cut_and_hand_over(store, question, to)
         if choice.winner is None:
-            return self._given_up(name, choice.reason)
+            self._give_up(name, choice.reason)
+            return None
         seconds, self.reason = time.monotonic() - begun, choice.reason
         log.warning("%s: the lock goes to %s after %.2f s: %s", name, choice.winner, seconds, choice.reason)
         return choice.winner
@@ -108,7 +109,7 @@ class Replacement:
         await self._voters.ask(asked, "withdraw", question, WITHDRAW_SECONDS)
         return Choice(None, "; ".join(filter(None, (choice.reason, _refusals(answers)))))
 
-    def _given_up(self, name: str, reason: str) -> None:
+    def _give_up(self, name: str, reason: str) -> None:
         self.reason = reason
         log.warning("%s: given up: %s", name, reason)
 

@@ -154,6 +154,17 @@ class TrunkStatus(Strict):
     """SIP status of the answer with which that began."""
 
 
+class DrainStatus(Strict):
+    """What became of the request to free a node of addresses."""
+
+    node: Annotated[str, Field(max_length=253)]
+    """The node that is asked for."""
+    state: Literal["Waiting", "Moving", "Drained"]
+    """Drained: the node can be serviced."""
+    message: Annotated[str, Field(max_length=1024)]
+    """How far it is, and why not further."""
+
+
 class VoiceRegionStatus(ResourceStatus):
     """State of a VoiceRegion."""
 
@@ -173,3 +184,5 @@ class VoiceRegionStatus(ResourceStatus):
     """Hosts of the carriers; nothing while no node has the SIP address."""
     certificate: CertificateStatus | None = None
     """The certificate of the region's HTTPS address."""
+    drain: DrainStatus | None = None
+    """While a node is drained (`kubectl okitoki drain-edge`)."""

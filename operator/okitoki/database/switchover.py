@@ -32,9 +32,7 @@ def decide_switchover(
     without need."""
     time, _, member = requested.partition(" ")
     to = member.strip() or None
-    obstacle = (
-        _stale(time, now) or (_unfit(to, state) if to else None) or _not_whole(state, losses, instances)
-    )
+    obstacle = _stale(time, now) or (_unfit(to, state) if to else None) or _not_whole(state, losses, instances)
     if obstacle or state.primary is None:
         return Switchover(None, obstacle or _NO_PRIMARY)
     away = f"to {to}" if to else "away"

@@ -28,6 +28,10 @@ SWITCHOVER = f"{PLATFORM_GROUP}/switchover"
 RENEW_CERTIFICATE = f"{PLATFORM_GROUP}/renew-certificate"
 """Annotation of a Tenant, a VoiceRegion or the authority's Secret: its certificate is to be one that was issued at this
 time (RFC 3339) or later. It may stay: what is newer already is left alone."""
+DRAINED_NODE = f"{PLATFORM_GROUP}/drained-node"
+"""Annotation of a VoiceRegion: the node that somebody services; its edge pod is to hold no address meanwhile."""
+DRAIN = f"{PLATFORM_GROUP}/drain"
+"""Annotation of an edge pod: its agent leaves every address to the other one."""
 EDGE_STATUS = f"{PLATFORM_GROUP}/edge-status"
 
 MANAGER = "okitoki-operator"

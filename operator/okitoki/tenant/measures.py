@@ -59,9 +59,9 @@ def last_switchover(tenant: Tenant, observed: Observed, outcome: Outcome) -> Map
     return {
         "requested": requested[:64],
         "succeeded": error is None,
-        "message": (error or f"{primary.name if primary else ''} has given its role {f'to {named}' if named else 'away'}")[
-            :1024
-        ],
+        "message": (
+            error or f"{primary.name if primary else ''} has given its role {f'to {named}' if named else 'away'}"
+        )[:1024],
     }
 
 

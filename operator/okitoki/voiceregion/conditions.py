@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from okitoki.api.voiceregion import VoiceRegion
-from okitoki.kube import names
+from okitoki.kube import labels, names
 from okitoki.reconcile.certificate import certificate_current, certificate_status
 from okitoki.reconcile.conditions import Condition, failing, good, progressing
 from okitoki.reconcile.kind import Outcome
 from okitoki.reconcile.ownership import namespace_owned
+from okitoki.voiceregion.drain import Drain, decide_drain
 from okitoki.voiceregion.facts import ADDRESSES, REPLICAS, EdgePod, Observed
 from okitoki.voiceregion.rollout import next_action
 from okitoki.voiceregion.trunks import trunk_reachable, trunk_status, trunks
@@ -103,9 +104,18 @@ def edge_redundant(region: VoiceRegion, observed: Observed) -> Condition:
     if not problems:
         return good(kind, "Protected", f"each of {REPLICAS} nodes could take everything of the other")
     text = "; ".join(problems)
+    asked = drain(region, observed)
+    if asked.state == "Drained" and problems == [f"{pod.name} {_pod_problem(pod)}" for pod in pods if pod.drain]:
+        name = region.metadata.name
+        return progressing(kind, "Drained", f"{asked.message}; kubectl okitoki drain-edge {name} --undo ends that")
     if any(pod.ready for pod in pods):
         return progressing(kind, "NotProtected", f"the loss of a node would cost calls: {text}")
     return progressing(kind, "NotReady", text)
+
+
+def drain(region: VoiceRegion, observed: Observed) -> Drain:
+    """What is to be done about a node that somebody services."""
+    return decide_drain(region.metadata.annotations.get(labels.DRAINED_NODE), observed.pods)
 
 
 def rolling_out(observed: Observed, outcome: Outcome) -> list[Condition]:
@@ -147,6 +157,12 @@ def _pod_problem(pod: EdgePod) -> str:
     return ""
 
 
+def _drain_status(found: Drain) -> dict[str, str] | None:
+    if found.node is None or found.state is None:
+        return None
+    return {"node": found.node[:253], "state": found.state, "message": found.message[:1024]}
+
+
 def status(region: VoiceRegion, observed: Observed) -> Mapping[str, Any]:
     """The rest of the status (`okitoki.api.status.VoiceRegionStatus`)."""
     certificate = certificate_status(observed.authorities, observed.secrets.tls, observed.use)
@@ -161,4 +177,5 @@ def status(region: VoiceRegion, observed: Observed) -> Mapping[str, Any]:
         "tenants": observed.tenants,
         "trunks": trunk_status(trunks(observed.pods)) or None,
         "certificate": certificate,
+        "drain": _drain_status(drain(region, observed)),
     }

@@ -65,6 +65,10 @@ class EdgePod:
     """Id of the one that HAProxy shows."""
     authorities: frozenset[str] = frozenset()
     """Ids of those that HAProxy trusts."""
+    drained: bool = False
+    """The agent knows that the node is serviced."""
+    drain: bool = False
+    """The operator's mark for that (`labels.DRAIN`)."""
 
     @property
     def ordinal(self) -> int:

@@ -27,6 +27,7 @@ from okitoki.voiceregion.rollout import next_action
 from okitoki.voiceregion.validity import invalid_because
 
 RESTART = "RestartEdgePod"
+DRAIN = "MarkDrainedPods"
 
 RECHECK_UNREADY_SECONDS = 10.0
 """While not ready: nodes send no event here, and some of what is awaited is a matter of time."""
@@ -75,17 +76,29 @@ class VoiceRegionKind:
         return observed.namespace == "ours" and invalid_because(resource, observed) is None
 
     def decide(self, resource: VoiceRegion, observed: Observed) -> Sequence[Action]:
-        """At most one restart of a pod (`rollout.py`)."""
+        """Marks of drained pods (`drain.py`), and at most one restart of a pod (`rollout.py`)."""
         if observed.namespace != "ours" or not observed.workload.exists or invalid_because(resource, observed):
             return []
+        found = []
+        drain = judged.drain(resource, observed)
+        if drain.mark or drain.unmark:
+            marks = [(pod.name, pod.uid, None) for pod in drain.unmark]
+            marks += [(drain.mark.name, drain.mark.uid, "true")] if drain.mark else []
+            reason = drain.message or "no node of the region is serviced any more"
+            found.append(Action(DRAIN, reason, {"marks": marks}))
         decision = next_action(observed.pods, observed.workload.revision)
-        if decision.step != "restart" or decision.pod is None:
-            return []
-        return [Action(RESTART, decision.reason, {"pod": decision.pod.name, "uid": decision.pod.uid})]
+        if decision.step == "restart" and decision.pod is not None:
+            found.append(Action(RESTART, decision.reason, {"pod": decision.pod.name, "uid": decision.pod.uid}))
+        return found
 
     async def act(self, ctx: Context, resource: VoiceRegion, observed: Observed, action: Action) -> str | None:
-        """Delete the pod that was decided on, no other of its name."""
+        """What was decided on, of the very pods and no others of their names."""
         namespace = names.region_namespace(resource.metadata.name)
+        if action.name == DRAIN:
+            for name, uid, value in action.data["marks"]:
+                patch = {"metadata": {"uid": uid, "annotations": {labels.DRAIN: value}}}
+                await ctx.client.merge_patch(kinds.POD, name, patch, namespace=namespace)
+            return None
         await ctx.client.delete(kinds.POD, action.data["pod"], namespace, uid=action.data["uid"])
         return None
 

@@ -40,9 +40,25 @@ def last_holders(before: Mapping[str, Any], observed: Observed) -> dict[str, str
 
 
 def news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
-    """Moves of addresses, and trunks that died or answer."""
+    """Moves of addresses, trunks that died or answer; that a node can be serviced, and no longer."""
     old, new = before.get("lastHolders") or {}, after.get("lastHolders") or {}
-    return [*trunk_news(before, after)] + [
+    return [
+        *trunk_news(before, after),
+        *_drains(before.get("drain") or {}, after.get("drain") or {}),
+        *_moves(old, new),
+    ]
+
+
+def _drains(old: Mapping[str, str], new: Mapping[str, str]) -> list[News]:
+    if new.get("state") == "Drained" and (old.get("state"), old.get("node")) != ("Drained", new["node"]):
+        return [News("EdgeDrained", new["message"])]
+    if old and old.get("node") != new.get("node"):
+        return [News("EdgeDrainEnded", f"the edge pod on {old['node']} may hold addresses again")]
+    return []
+
+
+def _moves(old: Mapping[str, str], new: Mapping[str, str]) -> list[News]:
+    return [
         News("AddressMoved", f"the {name} address was on {old[name]} and is on {pod} now", counter=MOVES)
         for name, pod in new.items()
         if old.get(name, pod) != pod

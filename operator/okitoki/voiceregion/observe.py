@@ -144,6 +144,8 @@ def edge_pod(pod: Manifest) -> EdgePod:
         trunks=_trunks(report.get("trunks")),
         certificate=str(report.get("certificate") or ""),
         authorities=frozenset(str(name) for name in report.get("authorities") or []),
+        drained=report.get("drained") is True,
+        drain=labels.DRAIN in (metadata.get("annotations") or {}),
     )
 
 

@@ -82,9 +82,7 @@ async def test_who_is_named_is_cut_last_so_that_it_has_what_the_others_have(api:
 
 
 @pytest.mark.parametrize("lacking", ["a write", "Patroni"])
-async def test_who_is_named_gets_nothing_that_it_may_not_have(
-    api: FakeApi, voters: FakeVoters, lacking: str
-) -> None:
+async def test_who_is_named_gets_nothing_that_it_may_not_have(api: FakeApi, voters: FakeVoters, lacking: str) -> None:
     own = Replacement("postgres-0", PatroniStore(cast(ApiClient, api), "tenant-acme"), voters)
     if lacking == "Patroni":
         voters.without_patroni = {"postgres-2"}

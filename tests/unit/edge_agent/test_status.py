@@ -285,6 +285,49 @@ async def test_unequal_calls_are_believed_only_after_several_looks(pair: Pair, p
     assert pair.unprotected == []
 
 
+LEFT = {"sip", "https", "media-1", "media-2"}
+
+
+def left(pair: Pair) -> set[str]:
+    """What the guard is told to leave to the peer."""
+    return set(pair._facts.paths.left.read_text().split())
+
+
+async def test_a_node_that_is_serviced_leaves_everything_to_its_peer_and_takes_it_again_after(
+    pair: Pair, peer: PeerAgent
+) -> None:
+    await look(pair)
+    assert left(pair) == set()
+    pair.drained = True
+    await look(pair, 1)
+    assert left(pair) == LEFT
+    assert pair.unprotected == ["this node is drained"]
+    assert pair.own.drained
+    pair.drained = False
+    await look(pair)
+    assert (left(pair), pair.unprotected) == (set(), [])
+
+
+async def test_calls_come_before_service(pair: Pair, peer: PeerAgent) -> None:
+    """A drained node is there for a peer that is silent, not ready, or drained as well."""
+    await look(pair)
+    pair.drained = True
+    peer.reasons = ["kamailio is down"]
+    await look(pair, 1)
+    assert left(pair) == set()
+    assert "this node is drained, and serves on while the peer could not take everything" in pair.unprotected
+    peer.reasons = []
+    await look(pair, 1)
+    assert left(pair) == LEFT
+    peer.silent = True
+    await look(pair, BAD_LOOKS)
+    assert left(pair) == set()
+    peer.silent, peer.node = False, Node((), GOOD, drained=True)
+    await look(pair, 1)
+    assert left(pair) == set()
+    assert any("the peer is drained too" in reason for reason in pair.unprotected)
+
+
 async def test_a_redis_that_stays_away_ends_protection(pair: Pair) -> None:
     await look(pair)
     own: Any = pair.own_redis

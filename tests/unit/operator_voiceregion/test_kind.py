@@ -53,7 +53,9 @@ class FakeClient:
         return manifest
 
     async def merge_patch(self, kind: ResourceType, name: str, patch: Any, *, namespace: str) -> None:
-        self.objects[ObjectKey(kind.kind, namespace, name)]["spec"] |= patch["spec"]
+        found = self.objects[ObjectKey(kind.kind, namespace, name)]
+        for part, values in patch.items():
+            found[part] = {**found.get(part, {}), **values}
 
     async def delete(self, kind: ResourceType, name: str, namespace: str | None = None, *, uid: str) -> None:
         self.deleted.append(f"{kind.kind} {name} {uid}")

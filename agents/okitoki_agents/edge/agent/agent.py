@@ -191,6 +191,8 @@ class Agent:
     def _on_pods(self, pods: dict[str, Object]) -> None:
         found = peer.choose_peer(pods.values(), self._facts.pod_name, self._facts.node_ip)
         self._pair.peer_address = peer.remember(self._facts.paths.peer, found)
+        own = pods.get(self._facts.pod_name)
+        self._pair.drained = bool(own and (own["metadata"].get("annotations") or {}).get(status.DRAIN))
         self._wake.set()
 
     def _on_secrets(self, secrets: dict[str, Object]) -> None:

@@ -63,6 +63,8 @@ class Pair:
         self._guard = GuardWatch(facts.paths)
         self.deputy = Deputy(facts.paths, lambda: self.peer is not None and self.peer.answers)
         self._yielding = Yielding(status.HOLDABLE, lambda name: render.at_home(facts, name))
+        self.drained = False
+        """Somebody wants to service this node."""
         self.peer_address: str | None = None
         self.peer: Peer | None = None
         self.unprotected = ["not looked yet"]
@@ -102,7 +104,7 @@ class Pair:
         holds = () if self.deputy.said_farewell else guard.holds
         self.since = status.moves(self.own.holds, holds, self.since, time.time())
         nodes_before = self._nodes
-        self.own = Node(holds, guard.services, own_sessions, guard.comings)
+        self.own = Node(holds, guard.services, own_sessions, guard.comings, drained=self.drained)
         self._nodes = (self.own, self.peer.node if self.peer is not None and self.peer.answers else nodes_before[1])
         if status.moved(nodes_before, self._nodes):
             # It may be back within a look; whether the standby has missed something meanwhile is to be seen.
@@ -121,12 +123,16 @@ class Pair:
             self._on_change()
 
     def _leave_to_peer(self) -> None:
-        """Tell the guard which addresses stay on both nodes and are at home on the other one."""
+        """Tell the guard which addresses stay on both nodes and are at home on the other one, or all of a node that is
+        to be serviced."""
         there = self.peer.node.holds if self.peer is not None and self.peer.answers else None
-        left = sorted(self._yielding.look(self.own.holds, there, time.monotonic()))
-        store.write_atomically(self._facts.paths.left, f"{' '.join(left)}\n".encode())
+        yielded = self._yielding.look(self.own.holds, there, time.monotonic())
+        drained, because = status.drained_because(self.own, self.peer)
+        store.write_atomically(self._facts.paths.left, f"{' '.join(sorted(yielded | drained))}\n".encode())
         self._facts.paths.left.touch()
-        self.unprotected += [f"{name} is left to the peer, whose adverts do not arrive" for name in left]
+        self.unprotected += [
+            *(f"{name} is left to the peer, whose adverts do not arrive" for name in sorted(yielded)), *because
+        ]  # fmt: skip
 
     def _compare_calls(self) -> list[str]:
         """Why the standby may lack calls of the active node; empty once it had them all for a while, and

@@ -8,6 +8,8 @@ from okitoki_agents.edge.agent.media import Sessions
 from okitoki_agents.edge.facts import SERVICES
 
 ANNOTATION = "platform.oki-toki.net/edge-status"
+DRAIN = "platform.oki-toki.net/drain"
+"""Annotation of a pod, by the operator: its node is to be serviced (decision 16)."""
 HOLDS_SIP_LABEL = "platform.oki-toki.net/holds-sip"
 NEEDED = (*SERVICES, "redis", "keepalived")
 """Services without which this node could not take everything."""
@@ -22,7 +24,7 @@ class Node:
     """One node of the pair. sessions: by engine, "1" and "2"; an engine that does not answer is missing. comings: how
     often each address has come to this node since its guard started. trunks,
     landlines: what it knows of them (`trunks.Trunk.document` by host, `landline_mode.State.document` by tenant), of the
-    peer unchecked."""
+    peer unchecked. drained: somebody wants to service it."""
 
     holds: tuple[str, ...] = ()
     services: Mapping[str, str] = field(default_factory=dict)
@@ -30,6 +32,7 @@ class Node:
     comings: Mapping[str, int] = field(default_factory=dict)
     trunks: Mapping[str, Any] = field(default_factory=dict)
     landlines: Mapping[str, Any] = field(default_factory=dict)
+    drained: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def node_document(node: Node, ready: bool) -> dict[str, Any]:
         "services": dict(node.services),
         "sessions": {name: {"own": counts.own, "foreign": counts.foreign} for name, counts in node.sessions.items()},
         "comings": dict(node.comings),
+        "drained": node.drained,
     }
 
 
@@ -77,7 +81,9 @@ def parse_node_document(document: Any) -> tuple[Node, bool]:
         for name, counts in document["sessions"].items()
     }
     trunks, landlines = document.get("trunks") or {}, document.get("landlines") or {}
-    return Node(node.holds, node.services, sessions, node.comings, trunks, landlines), bool(document["ready"])
+    drained = document.get("drained") is True
+    found = Node(node.holds, node.services, sessions, node.comings, trunks, landlines, drained)
+    return found, bool(document["ready"])
 
 
 def unready(node: Node, guard_alive: bool, routes_published: bool, haproxy_error: str | None) -> list[str]:
@@ -90,6 +96,18 @@ def unready(node: Node, guard_alive: bool, routes_published: bool, haproxy_error
     if haproxy_error is not None:
         reasons.append(f"HAProxy: {haproxy_error.splitlines()[0][:200]}")
     return reasons
+
+
+def drained_because(own: Node, peer: Peer | None) -> tuple[frozenset[str], list[str]]:
+    """What a node that is to be serviced leaves to its peer, and why it protects nobody. It leaves nothing to a peer
+    that could not take everything, nor to one that is to be serviced too: calls come first."""
+    if not own.drained:
+        return frozenset(), []
+    if peer is None or not peer.answers or not peer.ready:
+        return frozenset(), ["this node is drained, and serves on while the peer could not take everything"]
+    if peer.node.drained:
+        return frozenset(), ["this node is drained, and serves on because the peer is drained too"]
+    return frozenset(HOLDABLE), ["this node is drained"]
 
 
 def lacking_calls(own: Node, peer: Node) -> list[str]:
@@ -169,6 +187,7 @@ def annotation(
         "services": dict(sorted(node.services.items())),
         "peer": peer,
         "peerAnswers": peer_answers,
+        "drained": node.drained,
         "protected": not unprotected_because,
         "unprotectedBecause": [_without_counts(reason) for reason in unprotected_because],
         "routes": dict(sorted(routes.items())),
