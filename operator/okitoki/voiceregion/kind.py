@@ -82,7 +82,7 @@ class VoiceRegionKind:
         found = []
         drain = judged.drain(resource, observed)
         if drain.mark or drain.unmark:
-            marks = [(pod.name, pod.uid, None) for pod in drain.unmark]
+            marks: list[tuple[str, str, str | None]] = [(pod.name, pod.uid, None) for pod in drain.unmark]
             marks += [(drain.mark.name, drain.mark.uid, "true")] if drain.mark else []
             reason = drain.message or "no node of the region is serviced any more"
             found.append(Action(DRAIN, reason, {"marks": marks}))
