@@ -38,6 +38,7 @@ def test_a_region_in_order_is_ready() -> None:
         "nodes": {"edge-0": "worker0", "edge-1": "worker1"},
         "tenants": 2,
         "trunks": None,
+        "drain": None,
         "certificate": {"authority": AUTHORITY.id, "trusted": [AUTHORITY.id], "expires": "2028-01-15T08:00:00Z"},
     }
 
