@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 SOURCES := operator app agents loadtests chaos local plugin
 TENANT ?= acme
 ARGS ?= -u 5 -t 30s
+SIZES ?= 100,1000,5000
 export PYTHONPATH := $(subst $(eval ) ,:,$(abspath $(SOURCES)))
 export UV_PYTHON_DOWNLOADS := never
 LOCAL := $(BIN)/python -m okitoki_local
@@ -18,7 +19,8 @@ PLAN ?= smoke
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help demo drill demo-down test check setup cluster cluster-down cluster-env cluster-tools images clean-cache \
-        crds lint types imports generated charts test-unit test-api test-cluster load format
+        crds lint types imports generated charts test-unit test-api test-cluster load format \
+        bench-operator bench-publish
 
 help: ## This list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +81,12 @@ test-cluster: images ## On the local kind cluster
 ##@ Load
 load: $(VENV)/.ready ## Locust on a tenant of the local cluster: make load TENANT=acme ARGS="-u 10 -t 1m" (docs/load.md)
 	$(LOCAL) load-test $(if $(AGENTS),--agents $(AGENTS)) $(if $(WEB),--web) $(TENANT) $(ARGS)
+
+##@ Benchmark
+bench-operator: cluster-tools ## The operator with many Tenants beside a peer, on a real API server: SIZES=100,1000,5000 (docs/benchmark.md)
+	PYTHONPATH=$(PYTHONPATH):$(abspath tests) nice -n 19 $(BIN)/python -m bench run --sizes $(SIZES) $(ARGUMENTS)
+bench-publish: $(VENV)/.ready ## Its last figures into docs/benchmark.md and docs/benchmark/
+	PYTHONPATH=$(PYTHONPATH):$(abspath tests) $(BIN)/python -m bench publish
 
 ##@ Writing
 crds: setup ## Generate crds/, their copy in the chart and docs/api.md from the models

@@ -11,7 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from okitoki_local import gobuild
 from okitoki_local.environment import cache_folder
 
 START_SECONDS = 90
+ADMIN = "admin"
 
 
 def binary(name: str) -> str:
@@ -36,16 +37,23 @@ def binary(name: str) -> str:
 
 
 @contextmanager
-def api_server(folder: Path) -> Iterator[kopf.ConnectionInfo]:
-    """Start both, yield how to reach the API server as administrator, stop both."""
+def api_server(
+    folder: Path, *, users: Sequence[str] = (), options: Sequence[str] = ()
+) -> Iterator[kopf.ConnectionInfo]:
+    """Start both, yield how to reach the API server as administrator, stop both.
+
+    `users` are further administrators, told apart in the audit log (`as_user`); `options` are kube-apiserver's.
+    """
     etcd_binary, server_binary = binary("etcd"), binary("kube-apiserver")
     client_port, peer_port, api_port = _free_ports(3)
-    token = secrets.token_hex(16)
-    (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
+    tokens = {user: secrets.token_hex(16) for user in (ADMIN, *users)}
+    lines = [f"{token},{user},{user},system:masters\n" for user, token in tokens.items()]
+    (folder / "tokens.csv").write_text("".join(lines))
     _service_account_key(folder / "sa.key")
     _certificates(folder)
     etcd = _start(folder / "etcd.log", [
         etcd_binary, "--data-dir", str(folder / "etcd"), "--unsafe-no-fsync", "--log-level", "warn",
+        "--quota-backend-bytes", str(8 * 2**30),
         "--listen-client-urls", f"http://127.0.0.1:{client_port}",
         "--advertise-client-urls", f"http://127.0.0.1:{client_port}",
         "--listen-peer-urls", f"http://127.0.0.1:{peer_port}",
@@ -63,18 +71,24 @@ def api_server(folder: Path) -> Iterator[kopf.ConnectionInfo]:
             "--disable-admission-plugins", "ServiceAccount",
             "--service-account-issuer", "https://kubernetes.default.svc",
             "--service-account-key-file", str(folder / "sa.key"),
-            "--service-account-signing-key-file", str(folder / "sa.key"),
+            "--service-account-signing-key-file", str(folder / "sa.key"), *options,
         ])  # fmt: skip
         try:
             _wait_ready(server, api_port, folder)
             yield kopf.ConnectionInfo(
-                server=f"https://localhost:{api_port}", ca_path=str(folder / "ca.crt"), token=token
+                server=f"https://localhost:{api_port}", ca_path=str(folder / "ca.crt"), token=tokens[ADMIN]
             )
         finally:
             _stop(server)
     finally:
         _stop(etcd)
         shutil.rmtree(folder / "etcd", ignore_errors=True)
+
+
+def as_user(connection: kopf.ConnectionInfo, folder: Path, user: str) -> kopf.ConnectionInfo:
+    """How one of `users` reaches the API server that was started in `folder`."""
+    tokens = {name: token for token, name, *_ in (line.split(",") for line in (folder / "tokens.csv").open())}
+    return kopf.ConnectionInfo(server=connection.server, ca_path=connection.ca_path, token=tokens[user])
 
 
 def kubeconfig(connection: kopf.ConnectionInfo, path: Path) -> Path:
