@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from bench import audit, measure, subject, world
 from bench.objects import REGION, objects_of_a_tenant, tenant_spec
 from okitoki.kube import names
 from okitoki.kube import resources as kinds
-from okitoki.kube.resources import Manifest, condition_is_true
+from okitoki.kube.resources import condition_is_true
 
 CREATORS = 16
 """Tenants are created this many at a time."""
@@ -117,20 +118,19 @@ async def _converge(found: world.World, size: int, say: Any) -> float:
     begin = time.monotonic()
     creating = asyncio.create_task(_create(found, size))
     told = begin
-    async for item in found.watch(kinds.TENANT):
-        name = item["metadata"]["name"]
-        if name in waiting and condition_is_true(item, "Ready"):
-            waiting.discard(name)
-        now = time.monotonic()
-        if now - told > 30:
-            told = now
-            say(f"{size - len(waiting)} of {size} Tenants are ready after {now - begin:.0f} s")
-        if not waiting:
-            break
-        if creating.done():
-            creating.result()
-    await creating
-    return time.monotonic() - begin
+    async with aclosing(found.watch(kinds.TENANT)) as tenants:
+        async for item in tenants:
+            if condition_is_true(item, "Ready"):
+                waiting.discard(item["metadata"]["name"])
+            now = time.monotonic()
+            if not waiting:
+                break
+            if now - told > 30:
+                told = now
+                say(f"{size - len(waiting)} of {size} Tenants are ready after {now - begin:.0f} s")
+            if creating.done():
+                creating.result()
+    return now - begin
 
 
 async def _create(found: world.World, size: int) -> None:
@@ -199,14 +199,11 @@ async def _changes(found: world.World, size: int) -> list[float]:
 
 
 async def _seen(found: world.World, namespace: str, replicas: int) -> float:
-    async for item in found.watch(kinds.DEPLOYMENT, namespace):
-        if _replicas(item) == replicas:
-            break
+    async with aclosing(found.watch(kinds.DEPLOYMENT, namespace)) as deployments:
+        async for item in deployments:
+            if item["spec"]["replicas"] == replicas:
+                break
     return time.monotonic()
-
-
-def _replicas(item: Manifest) -> int:
-    return int(item["spec"]["replicas"])
 
 
 def _name(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,7 @@ class World:
         self.audit = audit.AuditLog(folder / "audit.log")
         self._connection = connection
 
-    async def watch(self, kind: ResourceType, namespace: str | None = None) -> AsyncIterator[Manifest]:
+    async def watch(self, kind: ResourceType, namespace: str | None = None) -> AsyncGenerator[Manifest, None]:
         """Objects as they change, beginning with those that are there."""
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self._connection.as_ssl_context()),
