@@ -7,6 +7,7 @@ from datetime import datetime
 from okitoki.api.tenant import Tenant
 from okitoki.database.state import DatabaseState
 from okitoki.kube import names
+from okitoki.kube.authority import AuthoritySet
 from okitoki.kube.pki import Authority
 from okitoki.kube.resources import Manifest
 from okitoki.tenant.build import build
@@ -39,7 +40,7 @@ def objects_of_a_tenant(authority: Authority, now: datetime) -> list[Manifest]:
         {"metadata": {"name": PLACEHOLDER_NAME, "uid": PLACEHOLDER_UID, "generation": 1}, "spec": tenant_spec(0)}
     )
     observed = Observed(
-        settings=Settings(OPERATOR_NAMESPACE, IMAGES["APP"], IMAGES["POSTGRES"], authority.certificate),
+        settings=Settings(OPERATOR_NAMESPACE, IMAGES["APP"], IMAGES["POSTGRES"], AuthoritySet(authority)),
         namespace="ours",
         regions=(RegionFacts(REGION, DOMAIN, names.region_namespace(REGION), True, ("198.18.1.2/32",)),),
         secrets=Secrets(),

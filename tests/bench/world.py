@@ -22,8 +22,9 @@ from bench.subject import free_port
 from okitoki.api.crds import all_crds
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
+from okitoki.kube.authority import authority_secret
 from okitoki.kube.client import Client
-from okitoki.kube.pki import Authority, KeyPair, authority_secret, new_authority
+from okitoki.kube.pki import Authority, KeyPair, new_authority
 from okitoki.kube.resources import Manifest, ResourceType
 
 SIMULATOR = "simulator"
@@ -122,7 +123,8 @@ async def _set_up(found: World, folder: Path) -> None:
     await admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}})
     pair = new_authority(datetime.now(UTC))
     # The platform's CA as an administrator may bring it: the simulated apps have certificates of the same.
-    await admin.create(authority_secret(pair, OPERATOR_NAMESPACE))
+    values = {"tls.crt": pair.certificate, "tls.key": pair.key}
+    await admin.create(authority_secret(values, OPERATOR_NAMESPACE, own=False))
     (folder / "tls.crt").write_text(pair.certificate)
     (folder / "tls.key").touch(mode=0o600)
     (folder / "tls.key").write_text(pair.key)

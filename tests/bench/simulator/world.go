@@ -164,7 +164,8 @@ func (w *world) pod(
 		}
 		return err
 	}
-	ready := []byte(`{"status":{"phase":"Running","podIP":"198.19.0.9","conditions":[{"type":"Ready","status":"True"}]}}`)
+	// Nothing listens there: whoever asks a pod is told so at once.
+	ready := []byte(`{"status":{"phase":"Running","podIP":"127.99.0.1","conditions":[{"type":"Ready","status":"True"}]}}`)
 	_, err := pods.Patch(ctx, name, types.StrategicMergePatchType, ready, metav1.PatchOptions{}, "status")
 	return err
 }
