@@ -28,6 +28,8 @@ from okitoki.kube.pki import Authority, KeyPair, new_authority
 from okitoki.kube.resources import Manifest, ResourceType
 
 SIMULATOR = "simulator"
+PLATFORM = "platform"
+"""Folder of the platform's CA; the API server's own certificates are beside it."""
 
 
 class World:
@@ -92,7 +94,7 @@ async def world(folder: Path, simulator: Path) -> AsyncIterator[World]:
             config = kubeconfig(as_user(connection, folder, SIMULATOR), folder / "simulator.kubeconfig")
             with (folder / "simulator.log").open("wb") as output:
                 process = await asyncio.create_subprocess_exec(
-                    str(simulator), "--kubeconfig", str(config), "--authority", str(folder),
+                    str(simulator), "--kubeconfig", str(config), "--authority", str(folder / PLATFORM),
                     "--listen", f"127.0.0.1:{found.apps_port}", stdout=output, stderr=output,
                     env={"PATH": os.environ["PATH"], "HOME": str(folder)},
                 )  # fmt: skip
@@ -125,9 +127,10 @@ async def _set_up(found: World, folder: Path) -> None:
     # The platform's CA as an administrator may bring it: the simulated apps have certificates of the same.
     values = {"tls.crt": pair.certificate, "tls.key": pair.key}
     await admin.create(authority_secret(values, OPERATOR_NAMESPACE, own=False))
-    (folder / "tls.crt").write_text(pair.certificate)
-    (folder / "tls.key").touch(mode=0o600)
-    (folder / "tls.key").write_text(pair.key)
+    platform = folder / PLATFORM
+    platform.mkdir(mode=0o700)
+    (platform / "tls.crt").write_text(pair.certificate)
+    (platform / "tls.key").write_text(pair.key)
     for index in range(2):
         await _node(admin, index)
     await admin.create(region(REGION))
@@ -143,7 +146,8 @@ async def make_region_namespace(admin: Client) -> None:
 
 def authority_of(folder: Path) -> Authority:
     """The platform's CA of a world."""
-    return Authority(KeyPair((folder / "tls.crt").read_text(), (folder / "tls.key").read_text()))
+    platform = folder / PLATFORM
+    return Authority(KeyPair((platform / "tls.crt").read_text(), (platform / "tls.key").read_text()))
 
 
 async def _until_established(admin: Client, name: str) -> None:
