@@ -24,7 +24,7 @@ from okitoki.kube.pki import Authority, new_authority
 from okitoki_local import gobuild
 from okitoki_local.environment import cache_folder
 
-START_SECONDS = 90
+START_SECONDS = 300
 ADMIN = "admin"
 
 

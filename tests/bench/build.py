@@ -20,6 +20,6 @@ def build_programs(folder: Path) -> dict[str, Path]:
     found = {}
     for name in ("peer", "simulator"):
         found[name] = folder / name
-        command = ["nice", "-n", "19", "go", "build", "-trimpath", "-o", str(found[name]), f"./{name}"]
+        command = ["go", "build", "-trimpath", "-o", str(found[name]), f"./{name}"]
         subprocess.run(command, cwd=SOURCES, env=environment, check=True)
     return found

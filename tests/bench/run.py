@@ -96,6 +96,8 @@ async def _first_life(found: world.World, running: subject.Running, size: int, s
 
 
 async def _second_life(found: world.World, running: subject.Running, size: int) -> dict[str, Any]:
+    # What was written before, for the changes, is none of the start's.
+    found.audit.since_last()
     # A look at the metrics costs the operator something; with many Tenants it is looked at less often.
     every = max(0.25, size / 1000)
     seconds = await running.reconciled(size, every)

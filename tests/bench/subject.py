@@ -18,7 +18,7 @@ from bench import measure
 from bench.objects import IMAGES, OPERATOR_NAMESPACE
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 120.0
+PATIENCE = 600.0
 OKITOKI, PEER = "okitoki", "peer"
 
 

@@ -18,7 +18,7 @@ from api.world import region, wait_until
 
 from bench import audit
 from bench.objects import OPERATOR_NAMESPACE, REGION
-from bench.subject import free_port
+from bench.subject import PATIENCE, free_port
 from okitoki.api.crds import all_crds
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
@@ -70,7 +70,7 @@ class World:
         async def made() -> bool:
             return await self.admin.get(kinds.STATEFUL_SET, "edge", namespace) is not None
 
-        await wait_until(made, 120)
+        await wait_until(made, PATIENCE)
         status = {"observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "updateRevision": "edge-1"}
         await self.admin.merge_patch(
             kinds.STATEFUL_SET, "edge", {"status": status}, namespace=namespace, subresource="status"
@@ -101,7 +101,8 @@ async def world(folder: Path, simulator: Path) -> AsyncIterator[World]:
             try:
                 yield found
             finally:
-                process.terminate()
+                if process.returncode is None:
+                    process.terminate()
                 await process.wait()
 
 
@@ -155,7 +156,7 @@ async def _until_established(admin: Client, name: str) -> None:
         found = await admin.get(kinds.CUSTOM_RESOURCE_DEFINITION, name)
         return kinds.condition_is_true(found or {}, "Established")
 
-    await wait_until(established, 120)
+    await wait_until(established, PATIENCE)
 
 
 async def _node(admin: Client, index: int) -> None:

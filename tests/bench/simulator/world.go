@@ -50,9 +50,13 @@ func (w *world) statefulSet(ctx context.Context, set *appsv1.StatefulSet) error 
 	replicas := int(*set.Spec.Replicas)
 	for ordinal := range replicas {
 		member := fmt.Sprintf("%s-%d", set.Name, ordinal)
+		template := set.Spec.Template.DeepCopy()
 		for _, claim := range set.Spec.VolumeClaimTemplates {
 			claim := claim.DeepCopy()
+			volume := corev1.Volume{Name: claim.Name}
 			claim.Name, claim.Namespace = claim.Name+"-"+member, set.Namespace
+			volume.PersistentVolumeClaim = &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim.Name}
+			template.Spec.Volumes = append(template.Spec.Volumes, volume)
 			_, err := w.clients.CoreV1().PersistentVolumeClaims(set.Namespace).Create(ctx, claim, metav1.CreateOptions{})
 			if err != nil && !apierrors.IsAlreadyExists(err) {
 				return err
@@ -62,7 +66,7 @@ func (w *world) statefulSet(ctx context.Context, set *appsv1.StatefulSet) error 
 		if ordinal > 0 {
 			role, status = "replica", `{"state":"running","replication_state":"streaming","role":"replica","timeline":1}`
 		}
-		if err := w.pod(ctx, set, member, set.Spec.Template, map[string]string{"role": role}, status); err != nil {
+		if err := w.pod(ctx, set, member, *template, map[string]string{"role": role}, status); err != nil {
 			return err
 		}
 	}
