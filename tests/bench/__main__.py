@@ -59,7 +59,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpus": os.cpu_count(),
         "memoryGiB": round(memory),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         "kubernetes": versions.KUBERNETES,
         "etcd": versions.ETCD,
