@@ -61,7 +61,9 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
     found.answer(" list ", "101 5000 1 callcentre\n")
     stopped: list[str] = []
     found.answer(" states ", lambda: "T" if stopped else "S")
-    found.answer(" signal ", lambda: (stopped.append("x") if "STOP" in found.log[-1] else stopped.clear()) or "sent")
+    found.answer(
+        " signal ", lambda: (stopped.append("x") if " signal STOP " in found.log[-1] else stopped.clear()) or "sent"
+    )
     monkeypatch.setattr(runner, "Observers", test_runner.Quiet)
     monkeypatch.setattr(runner.Runner.__init__, "__defaults__", (test_runner.play,))
     monkeypatch.setattr("okitoki_chaos.session.STEADY_SECONDS", 0.0)
