@@ -40,13 +40,13 @@ async def measured(name: str, size: int, folder: Path, programs: Programs, say: 
         one = _subject(name, found, programs)
         running = await subject.Running.start(one, found.operator_config, folder / "operator.log")
         try:
-            await running.leading()
+            await running.during(running.leading())
             await _prepared(name, found)
-            figures = await _first_life(found, running, size, say)
+            figures = await running.during(_first_life(found, running, size, say))
             await running.stop()
             say(f"{name}, {size}: starts again")
             running = await subject.Running.start(one, found.operator_config, folder / "operator.log")
-            figures |= await _second_life(found, running, size)
+            figures |= await running.during(_second_life(found, running, size))
         finally:
             await running.stop()
     return {"subject": name, "tenants": size, **figures}

@@ -8,9 +8,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -20,6 +21,8 @@ from bench.objects import IMAGES, OPERATOR_NAMESPACE
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 600.0
 OKITOKI, PEER = "okitoki", "peer"
+
+T = TypeVar("T")
 
 
 def free_port() -> int:
@@ -86,10 +89,27 @@ class Running:
         """Of the process."""
         return self._process.pid
 
+    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of work that waits for what the operator does.
+
+        Raises RuntimeError once the process has ended: there is no kubelet here that would start it again.
+        """
+        working, ending = asyncio.create_task(work), asyncio.create_task(self._process.wait())
+        try:
+            await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise RuntimeError(
+                f"the operator ended with {ending.result()}; operator.log (--keep FOLDER) says why: on a machine too "
+                "busy to let it renew its lease for 10 s it has lost it, and the measurement must be made again"
+            )
+        finally:
+            for task in (working, ending):
+                task.cancel()
+            await asyncio.gather(working, ending, return_exceptions=True)
+
     async def metrics(self) -> str:
-        """The metrics page; empty while nobody answers. Raises RuntimeError once the process has ended."""
-        if self._process.returncode is not None:
-            raise RuntimeError(f"the operator ended with {self._process.returncode}")
+        """The metrics page; empty while nobody answers."""
         try:
             async with (
                 aiohttp.ClientSession() as session,
