@@ -41,7 +41,7 @@ async def measured(name: str, size: int, folder: Path, programs: Programs, say: 
         running = await subject.Running.start(one, found.operator_config, folder / "operator.log")
         try:
             await running.during(running.leading())
-            await _prepared(name, found)
+            await running.during(_prepared(name, found))
             figures = await running.during(_first_life(found, running, size, say))
             await running.stop()
             say(f"{name}, {size}: starts again")
