@@ -112,6 +112,7 @@ async def test_a_member_that_may_lack_writes_is_refused_and_the_mend_named(
     assert world.agent.asked == []
 
 
+@pytest.mark.timeout(400)
 async def test_a_tenant_is_put_to_sleep_and_woken_and_its_way_is_told(
     world: World, connection: kopf.ConnectionInfo, tmp_path: Path
 ) -> None:
