@@ -24,22 +24,19 @@ class Cluster:
 
     def all(self, kind: str) -> list[Resource]:
         """All resources of a kind (`tenants`, `voiceregions`)."""
-        found: list[Resource] = json.loads(self._run("get", f"{kind}.platform.oki-toki.net", "-o", "json"))["items"]
-        return found
+        return self._list(_platform(kind))
 
     def one(self, kind: str, name: str) -> Resource | None:
         """One resource, None when there is none of the name."""
-        found = self._run("get", f"{kind}.platform.oki-toki.net", name, "--ignore-not-found", "-o", "json")
-        resource: Resource | None = json.loads(found) if found.strip() else None
-        return resource
+        return self._find(_platform(kind), name)
 
     def annotate(self, kind: str, name: str, key: str, value: str) -> None:
         """Set an annotation, and leave one of another value alone."""
-        self._run("annotate", f"{kind}.platform.oki-toki.net", name, f"{key}={value}", "--overwrite=false")
+        self._run("annotate", _platform(kind), name, f"{key}={value}", "--overwrite=false")
 
     def unannotate(self, kind: str, name: str, key: str) -> None:
         """Remove an annotation."""
-        self._run("annotate", f"{kind}.platform.oki-toki.net", name, f"{key}-")
+        self._run("annotate", _platform(kind), name, f"{key}-")
 
     def change(self, kind: str, name: str, path: str, before: str, after: str) -> None:
         """Change one field (a JSON pointer) that still has the value `before`."""
@@ -47,23 +44,19 @@ class Cluster:
             {"op": "test", "path": path, "value": before},
             {"op": "replace", "path": path, "value": after},
         ]
-        self._run("patch", f"{kind}.platform.oki-toki.net", name, "--type=json", f"--patch={json.dumps(steps)}")
+        self._run("patch", _platform(kind), name, "--type=json", f"--patch={json.dumps(steps)}")
 
     def cron_jobs(self, selector: str) -> list[Resource]:
         """Those of all namespaces with these labels."""
-        found: list[Resource] = json.loads(self._run("get", "cronjobs", "-A", "-l", selector, "-o", "json"))["items"]
-        return found
+        return self._list("cronjobs", "-A", "-l", selector)
 
     def jobs(self, namespace: str) -> list[Resource]:
         """The Jobs of a namespace."""
-        found: list[Resource] = json.loads(self._run("get", "jobs", "-n", namespace, "-o", "json"))["items"]
-        return found
+        return self._list("jobs", "-n", namespace)
 
     def config(self, namespace: str, name: str) -> dict[str, str]:
         """Keys and values of a ConfigMap, none when it is not there."""
-        found = self._run("get", "configmap", name, "-n", namespace, "--ignore-not-found", "-o", "json")
-        data: dict[str, str] = (json.loads(found).get("data") or {}) if found.strip() else {}
-        return data
+        return (self._find("configmap", name, "-n", namespace) or {}).get("data") or {}
 
     def create_job(self, namespace: str, name: str, cron_job: str) -> None:
         """A Job of a CronJob, now."""
@@ -72,6 +65,15 @@ class Cluster:
     def delete_job(self, namespace: str, name: str) -> None:
         """Its pods are told to end first, and it goes with them; this does not wait for it."""
         self._run("delete", "job", name, "-n", namespace, "--cascade=foreground", "--wait=false")
+
+    def _list(self, *words: str) -> list[Resource]:
+        found: list[Resource] = json.loads(self._run("get", *words, "-o", "json"))["items"]
+        return found
+
+    def _find(self, *words: str) -> Resource | None:
+        found = self._run("get", *words, "--ignore-not-found", "-o", "json")
+        resource: Resource | None = json.loads(found) if found.strip() else None
+        return resource
 
     def _run(self, *words: str) -> str:
         try:
@@ -85,3 +87,8 @@ class Cluster:
         if done.returncode:
             raise KubectlError(done.stderr.strip() or f"kubectl {words[0]} ended with {done.returncode}")
         return done.stdout
+
+
+def _platform(kind: str) -> str:
+    """With its group: another one may have a kind of the same name."""
+    return f"{kind}.platform.oki-toki.net"

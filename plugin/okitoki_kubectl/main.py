@@ -48,7 +48,7 @@ def _drill(cluster: Cluster, given: argparse.Namespace, waiter: Waiter) -> list[
         return drill.run(cluster, given.plan, waiter)
     if given.action == "abort":
         return drill.abort(cluster, given.name, waiter)
-    return drill.status(cluster, waiter)
+    return drill.status(cluster)
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"

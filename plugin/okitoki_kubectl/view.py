@@ -7,6 +7,8 @@ from typing import Any
 
 Row = dict[str, Any]
 NOTHING = "-"
+ADDRESSES = ("sip", "https", "media-1", "media-2")
+"""What a VoiceRegion's edge holds."""
 
 
 def tenant_row(tenant: Mapping[str, Any]) -> Row:
@@ -33,7 +35,7 @@ def region_row(region: Mapping[str, Any]) -> Row:
         "ready": condition(region, "Ready").get("status", "Unknown"),
         "pods": status.get("members"),
         "protected": condition(region, "EdgeRedundant").get("status", "Unknown"),
-        **{name: holders.get(name) for name in ("sip", "https", "media-1", "media-2")},
+        **{name: holders.get(name) for name in ADDRESSES},
         "tenants": status.get("tenants"),
         "why": _why(region),
     }

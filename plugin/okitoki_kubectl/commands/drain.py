@@ -6,7 +6,7 @@ from typing import Any
 
 from okitoki_kubectl.cluster import Cluster, Resource
 from okitoki_kubectl.commands.status import region
-from okitoki_kubectl.view import Row
+from okitoki_kubectl.view import ADDRESSES, Row
 from okitoki_kubectl.waiting import Failed, Waiter
 
 DRAINED_NODE = "platform.oki-toki.net/drained-node"
@@ -86,5 +86,5 @@ def _moves(before: dict[str, str], found: Resource) -> list[Row]:
     nodes, after = (found.get("status") or {}).get("nodes") or {}, _holders(found)
     return [
         {"address": name, "from": before.get(name), "to": after.get(name), "node": nodes.get(after.get(name, ""))}
-        for name in ("sip", "https", "media-1", "media-2")
+        for name in ADDRESSES
     ]

@@ -43,7 +43,7 @@ def run(cluster: Cluster, plan: str | None, waiter: Waiter) -> list[Row]:
     return [_row(name, chosen, "Running", waiter.stamp(), None, f"kubectl -n {chosen.namespace} logs -f job/{name}")]
 
 
-def status(cluster: Cluster, waiter: Waiter) -> list[Row]:
+def status(cluster: Cluster) -> list[Row]:
     """All drills that the cluster still knows, newest first; raises `Failed`, `KubectlError`."""
     return _rows(cluster, _plans(cluster))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from okitoki_kubectl.cluster import Cluster, Resource
@@ -43,8 +44,8 @@ def _become(
         found = tenant(cluster, name)
         if found["spec"].get("state", "Active") != wanted:
             raise Failed(f"{name} is to be {found['spec']['state']} now: somebody else has changed spec.state")
-        ready = _ready(found)
-        current = ready.get("observedGeneration", 0) >= found["metadata"].get("generation", 1)
+        ready = condition(found, "Ready")
+        current = _current(found, ready)
         done = current and ready.get("status") == "True" and ready.get("reason") == REACHED[wanted]
         progress = f"{ready['reason']}: {ready['message']}" if current else "the operator has not seen it yet"
         return (found if done else None), f"{name}: {progress}"
@@ -59,13 +60,14 @@ def _become(
     return [_row(found)]
 
 
-def _ready(found: Resource) -> dict[str, Any]:
-    return dict(condition(found, "Ready"))
+def _current(found: Resource, ready: Mapping[str, Any]) -> bool:
+    """Whether the condition is of the spec as it is now."""
+    return bool(ready.get("observedGeneration", 0) >= found["metadata"].get("generation", 1))
 
 
 def _row(found: Resource) -> Row:
-    ready = _ready(found)
-    seen = ready.get("observedGeneration", 0) >= found["metadata"].get("generation", 1)
+    ready = condition(found, "Ready")
+    seen = _current(found, ready)
     status = found.get("status") or {}
     return {
         "tenant": found["metadata"]["name"],

@@ -39,15 +39,16 @@ def _named(cluster: Cluster, kind: str, name: str | None) -> list[Resource]:
 
 def tenant(cluster: Cluster, name: str) -> Resource:
     """Raises `Failed` when there is none."""
-    found = cluster.one("tenants", name)
-    if found is None:
-        raise Failed(f"there is no Tenant {name}: see kubectl okitoki status")
-    return found
+    return _one(cluster, "tenants", "Tenant", name)
 
 
 def region(cluster: Cluster, name: str) -> Resource:
     """Raises `Failed` when there is none."""
-    found = cluster.one("voiceregions", name)
+    return _one(cluster, "voiceregions", "VoiceRegion", name)
+
+
+def _one(cluster: Cluster, kind: str, word: str, name: str) -> Resource:
+    found = cluster.one(kind, name)
     if found is None:
-        raise Failed(f"there is no VoiceRegion {name}: see kubectl okitoki status")
+        raise Failed(f"there is no {word} {name}: see kubectl okitoki status")
     return found
