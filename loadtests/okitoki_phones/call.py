@@ -96,12 +96,10 @@ class Leg:
         if request.body:
             try:
                 offer = sdp.parse(request.body)
+                if (offer.crypto is None) != (self.crypto is None):
+                    raise sdp.SdpError("it would change whether the audio is encrypted")
             except sdp.SdpError as error:
                 self.record.notes.append(f"re-INVITE refused: {error}")
-                transaction.respond(response_to(request, 488))
-                return
-            if (offer.crypto is None) != (self.crypto is None):
-                self.record.notes.append("re-INVITE refused: it would change whether the audio is encrypted")
                 transaction.respond(response_to(request, 488))
                 return
             if self.crypto is not None and offer.crypto is not None:

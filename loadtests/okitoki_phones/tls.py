@@ -10,7 +10,7 @@ import contextlib
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from okitoki_phones.config import TlsConfig
 from okitoki_phones.sip import Request, Response
@@ -54,6 +54,7 @@ class TlsEndpoint(Endpoint):
     """`on_connected` is called after each connection but the first."""
 
     transport_name = "TLS"
+    contact_parameters: Mapping[str, str | None] = {"transport": "tls"}
     reliable = True
 
     def __init__(

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -234,6 +234,7 @@ class Endpoint(asyncio.DatagramProtocol):
     """One UDP socket with its transactions."""
 
     transport_name = "UDP"
+    contact_parameters: Mapping[str, str | None] = {}
     reliable = False
     """Whether what is sent arrives or the connection breaks, so that requests are not sent again by timers."""
 
@@ -278,8 +279,7 @@ class Endpoint(asyncio.DatagramProtocol):
     def contact(self, user: str | None) -> NameAddress:
         """Where this endpoint is to be asked for `user`."""
         host, port = self.address
-        parameters: dict[str, str | None] = {"transport": "tls"} if self.transport_name == "TLS" else {}
-        return NameAddress(Uri(host, user, port, parameters))
+        return NameAddress(Uri(host, user, port, dict(self.contact_parameters)))
 
     def start_client(self, request: Request, destination: Address, *, own_via: bool = True) -> ClientTransaction:
         """Send a request as a transaction; the result is its `final` future."""
