@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from api.world import tenant
+
 from bench import audit, measure, subject, world
 from bench.objects import REGION, objects_of_a_tenant, tenant_spec
-from okitoki.kube import names
+from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
 from okitoki.kube.resources import condition_is_true
 
@@ -140,14 +142,7 @@ async def _create(found: world.World, size: int) -> None:
 
     async def creator() -> None:
         for number in numbers:
-            await found.admin.create(
-                {
-                    "apiVersion": kinds.TENANT.api_version,
-                    "kind": kinds.TENANT.kind,
-                    "metadata": {"name": _name(number)},
-                    "spec": tenant_spec(number),
-                }
-            )
+            await found.admin.create(tenant(_name(number), **tenant_spec(number)))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(CREATORS):
@@ -162,8 +157,7 @@ async def _owned(found: world.World) -> int:
         kinds.SERVICE_ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING, kinds.SECRET, kinds.CONFIG_MAP, kinds.SERVICE,
         kinds.NETWORK_POLICY, kinds.POD_DISRUPTION_BUDGET, kinds.STATEFUL_SET, kinds.DEPLOYMENT,
     ):  # fmt: skip
-        managed = {"app.kubernetes.io/managed-by": "okitoki-operator"}
-        count += len(await found.admin.list(kind, namespace, managed))
+        count += len(await found.admin.list(kind, namespace, {labels.MANAGED_BY: labels.MANAGER}))
     edge = await found.admin.get(kinds.SECRET, names.edge_tenant_secret(_name(0)), names.region_namespace(REGION))
     return count + (edge is not None)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Coroutine, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
+from support.postgres import free_port
 
 from bench import measure
 from bench.objects import IMAGES, OPERATOR_NAMESPACE
@@ -23,13 +23,6 @@ PATIENCE = 600.0
 OKITOKI, PEER = "okitoki", "peer"
 
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -83,11 +76,6 @@ class Running:
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=output, stderr=output)
         return cls(process, port)
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
 
     async def during(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of work that waits for what the operator does.

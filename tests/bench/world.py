@@ -15,10 +15,11 @@ import aiohttp
 import kopf
 from api.apiserver import api_server, as_user, kubeconfig
 from api.world import region, wait_until
+from support.postgres import free_port
 
 from bench import audit
 from bench.objects import OPERATOR_NAMESPACE, REGION
-from bench.subject import PATIENCE, free_port
+from bench.subject import PATIENCE
 from okitoki.api.crds import all_crds
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
