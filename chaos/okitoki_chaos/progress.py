@@ -12,8 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from okitoki_chaos import junit, page, report
+from okitoki_chaos import junit, page, report, verdict
+from okitoki_chaos.judge import SessionFacts, fault_of, judge
+from okitoki_chaos.load import read_lines
 from okitoki_chaos.plan import Item, Plan, of_json
+from okitoki_chaos.session import Settings
+from okitoki_phones.judge import CallVerdict
 from okitoki_phones.records import write_whole
 
 PLAN, JUDGED, REPORT = "plan.json", "judged.json", "report.json"
@@ -41,6 +45,22 @@ def parts(folder: Path, number: int) -> list[Path]:
     present = session_folder(folder, number)
     aside = sorted(folder.glob(f"{present.name}.interrupted-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     return [*aside, *([present] if present.exists() else [])]
+
+
+def judge_session(
+    folder: Path, tenants: Mapping[str, verdict.TenantFacts], *, ended: float, troubles: Sequence[str],
+    calls: Sequence[CallVerdict] = (), media_addresses: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Judge what a session left in its folder, beside what its clients saw."""
+    settings = Settings.read(folder)
+    results, events = read_lines(folder / "results.jsonl"), read_lines(folder / "timeline.jsonl")
+    facts = verdict.Facts(
+        run=settings.run, begun=settings.begun, ended=ended, planned_faults=(),
+        faults=[fault_of(result) for result in results if result["at"] is not None],
+        tenants=tenants, calls=calls, media_addresses=media_addresses, troubles=troubles,
+    )  # fmt: skip
+    stalls = verdict.stalls_of(events, {name: folder / path for name, path in settings.ledgers.items()})
+    write_whole(folder / JUDGED, judge(SessionFacts(facts, results, events, stalls)))
 
 
 def load_judged(folder: Path) -> Judged | None:
@@ -90,8 +110,9 @@ def go_on(folder: Path, plan: Plan, run: RunSession, say: Callable[[str], None])
 
     `run` is given the session's number, its items that are left, and the hours that are.
     """
-    begun, before = time.monotonic(), sum(one["ended"] - one["begun"] for one in all_judged(folder, plan))
-    finished = done(all_judged(folder, plan))
+    judged = all_judged(folder, plan)
+    begun, before = time.monotonic(), sum(one["ended"] - one["begun"] for one in judged)
+    finished = done(judged)
     sessions = plan.sessions()
     for number, items in enumerate(sessions, 1):
         left = [item for item in items if item.name not in finished]

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from okitoki_chaos.steps import POLL_SECONDS, Plan
 from okitoki_chaos.timeline import Timeline
 from okitoki_chaos.whole import platform_faults
 from okitoki_chaos.world import World
+from okitoki_phones.records import write_whole
 
 SETTINGS = "session.json"
 LOOK_SECONDS = 1.0
@@ -56,6 +57,9 @@ class Settings:
     @classmethod
     def read(cls, folder: Path) -> Settings:
         return cls(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+
+    def write(self, folder: Path) -> None:
+        write_whole(folder / SETTINGS, asdict(self))
 
 
 @dataclass

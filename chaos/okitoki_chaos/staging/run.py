@@ -5,30 +5,26 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from okitoki_chaos import plan as plans
-from okitoki_chaos import progress, verdict
+from okitoki_chaos import progress
 from okitoki_chaos.cluster import ChaosError
 from okitoki_chaos.cluster_journal import ClusterJournal
 from okitoki_chaos.driver import Driver
 from okitoki_chaos.guard import ALLOWED, CONSENT, Refused, consents
 from okitoki_chaos.journal import heal
-from okitoki_chaos.judge import SessionFacts, fault_of, judge
-from okitoki_chaos.load import read_lines
 from okitoki_chaos.lock import ClusterLock
 from okitoki_chaos.plan import Item, Plan
 from okitoki_chaos.runner import Runner
-from okitoki_chaos.session import SETTINGS, Session, Settings
+from okitoki_chaos.session import SETTINGS, Session
 from okitoki_chaos.staging import events
 from okitoki_chaos.staging.config import Config
 from okitoki_chaos.staging.load import NOT_MEASURED, Locusts, read_back
 from okitoki_chaos.terminal import lines
 from okitoki_chaos.world import World
-from okitoki_phones.records import write_whole
 
 Say = Callable[[str], None]
 PASSED, FAILED = 0, 1
@@ -112,15 +108,14 @@ class StagingDrill:
         seed = items[0].index + 1
         load = Locusts(folder, config.tenants, config.load, seed)
         begun = time.time()
-        troubles: list[str] = []
         try:
             settings = config.settings(name, seed, begun, load.start())
-            write_whole(folder / SETTINGS, asdict(settings))
+            settings.write(folder)
             runner = Runner(Session(settings, folder, self._driver, self._say), folder, self._say)
             well = runner.go(items, None if hours is None else time.monotonic() + hours * 3600)
         finally:
-            troubles += load.end()
-        self._judge(folder, settings, time.time(), troubles)
+            troubles = load.end()
+        self._judge(folder, time.time(), troubles)
         return well
 
     def _salvage(self, folder: Path) -> None:
@@ -128,19 +123,11 @@ class StagingDrill:
         if not (folder / SETTINGS).exists() or not (folder / "results.jsonl").exists():
             return
         self._say(f"judging what {folder.name} had concluded when it was interrupted")
-        self._judge(folder, Settings.read(folder), (folder / "results.jsonl").stat().st_mtime, [])
+        self._judge(folder, (folder / "results.jsonl").stat().st_mtime, [])
 
-    def _judge(self, folder: Path, settings: Settings, ended: float, troubles: Sequence[str]) -> None:
-        results, timeline = read_lines(folder / "results.jsonl"), read_lines(folder / "timeline.jsonl")
+    def _judge(self, folder: Path, ended: float, troubles: Sequence[str]) -> None:
         tenants = {tenant.name: read_back(folder, tenant) for tenant in self._config.tenants}
-        facts = verdict.Facts(
-            run=settings.run, begun=settings.begun, ended=ended, planned_faults=(),
-            faults=[fault_of(result) for result in results if result["at"] is not None],
-            tenants=tenants, calls=[], media_addresses=(), troubles=troubles,
-        )  # fmt: skip
-        ledgers = {name: folder / path for name, path in settings.ledgers.items()}
-        stalls = verdict.stalls_of(timeline, ledgers)
-        write_whole(folder / progress.JUDGED, judge(SessionFacts(facts, results, timeline, stalls)))
+        progress.judge_session(folder, tenants, ended=ended, troubles=troubles)
 
     def _tell(self, objects: Sequence[Mapping[str, Any]], reason: str, words: str) -> None:
         """An Event that cannot be written changes no verdict."""

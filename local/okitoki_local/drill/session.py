@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from okitoki_chaos import progress, verdict
+from okitoki_chaos import progress
 from okitoki_chaos.guard import ALLOWED, CONSENT
-from okitoki_chaos.judge import SessionFacts, before_interruption, fault_of, judge
+from okitoki_chaos.judge import before_interruption
 from okitoki_chaos.load import read_lines
 from okitoki_chaos.plan import Item
 from okitoki_chaos.session import SETTINGS, Settings
@@ -70,17 +70,16 @@ class Session(Stage):
     ) -> None:  # fmt: skip
         """What the drill container reads."""
         ledgers = {one.name: str(traffic.ledger(one).relative_to(self.folder)) for one in tenants} if traffic else {}
-        settings = {
-            "run": self.name,
-            "seed": self.seed,
-            "tenants": [tenant.name for tenant in tenants],
-            "regions": [layout.region_of(list(map(dict, objects)))["metadata"]["name"]],
-            "ledgers": ledgers,
-            "events": "carrier/events.jsonl" if traffic else None,
-            "cluster": self.env.name,
-            "begun": self.begun,
-        }
-        write_whole(self.folder / SETTINGS, settings)
+        Settings(
+            run=self.name,
+            seed=self.seed,
+            tenants=[tenant.name for tenant in tenants],
+            regions=[layout.region_of(list(map(dict, objects)))["metadata"]["name"]],
+            ledgers=ledgers,
+            events="carrier/events.jsonl" if traffic else None,
+            cluster=self.env.name,
+            begun=self.begun,
+        ).write(self.folder)
         write_whole(self.folder / "items.json", [item.as_json() for item in items])
 
     def _drill(self, box: Box, hours: float | None) -> tuple[bool, list[str]]:
@@ -98,25 +97,12 @@ class Session(Stage):
     def _judge(
         self, traffic: Traffic, addresses: Addresses, tenants: Sequence[TenantPlan], troubles: Sequence[str]
     ) -> None:
-        results = read_lines(self.folder / "results.jsonl")
-        events = read_lines(self.folder / "timeline.jsonl")
         found, calls = self.read_back(traffic, addresses, tenants)
-        calls = before_interruption(calls, events)
-        facts = verdict.Facts(
-            run=self.name,
-            begun=self.begun,
-            ended=time.time(),
-            planned_faults=(),
-            faults=[fault_of(result) for result in results if result["at"] is not None],
-            tenants=found,
-            calls=calls,
-            media_addresses=addresses.media,
-            troubles=troubles,
-        )
-        stalls = verdict.stalls_of(events, {tenant.name: traffic.ledger(tenant) for tenant in tenants})
-        judged = judge(SessionFacts(facts, results, events, stalls))
+        calls = before_interruption(calls, read_lines(self.folder / "timeline.jsonl"))
         write_whole(self.folder / "calls.json", [call.as_json() for call in calls])
-        write_whole(self.folder / progress.JUDGED, judged)
+        progress.judge_session(
+            self.folder, found, ended=time.time(), troubles=troubles, calls=calls, media_addresses=addresses.media
+        )
 
 
 def consent(env: Environment, objects: Sequence[Mapping[str, Any]]) -> None:

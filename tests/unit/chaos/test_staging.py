@@ -72,7 +72,7 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Platform:
     operations = [Operation("1", "w", 1, {}, time.time(), OK, time.time(), 1)]
     records = [{"id": "1", "note": "load-1/w/1", "recordedAt": "2026-03-01T12:00:00Z"}]
     monkeypatch.setattr(run, "read_back", lambda folder, tenant: TenantFacts(operations, records, "load-1"))
-    monkeypatch.setattr("okitoki_chaos.staging.run.judge", judged)
+    monkeypatch.setattr(progress, "judge", judged)
     for module in ("session", "ctk.actions", "driver"):
         monkeypatch.setattr(f"okitoki_chaos.{module}.time.sleep", lambda seconds: None)
     return found
