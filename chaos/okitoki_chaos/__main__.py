@@ -59,9 +59,8 @@ def drill(folder: Path, hours: float | None, dry: bool) -> int:
     session = open_session(folder, say)
     if dry:
         return show(session, items)
-    until = None if hours is None else time.monotonic() + hours * 3600
     end_in_order()
-    return 0 if Runner(session, folder, say).go(items, until) else 1
+    return 0 if Runner(session, folder, say).go(items, hours) else 1
 
 
 def stage(config_file: Path, results: Path, dry: bool) -> int:
@@ -73,10 +72,11 @@ def stage(config_file: Path, results: Path, dry: bool) -> int:
     try:
         config = Config.read(config_file)
         settings = config.settings("dry", config.seed or 0, 0.0, {})
-        drill = StagingDrill(config, results, driver_of(settings), say)
+        driver = driver_of(settings)
+        drill = StagingDrill(config, results, driver, say)
         if dry:
             with tempfile.TemporaryDirectory() as folder:
-                return show(Session(settings, Path(folder), driver_of(settings), say), drill.plan().items)
+                return show(Session(settings, Path(folder), driver, say), drill.plan().items)
         end_in_order()
         return drill.go()
     except ChaosError as error:

@@ -109,7 +109,7 @@ def figures(session: SessionFacts, result: Result) -> dict[str, Any]:
     # The silence of a call that an earlier fault dropped is that fault's.
     heard = [call for call in facts.calls if (at := dropped_at(call)) is None or at >= span[0]]
     audio = {way: verdict.audio_gap(heard, attribute, span) for way, attribute in verdict.WAYS.items()}
-    stalls = [one for one in session.stalls if span[0] <= one["at"] <= span[1]]
+    stalls = [one for one in session.stalls if verdict.within(one["at"], span)]
     tried = [call for call in facts.calls if tried_in(call, span)]
     return {
         "writeGapSeconds": max((gap["seconds"] for gap in gaps.values()), default=0.0),
@@ -156,8 +156,7 @@ def dropped_at(call: CallVerdict) -> float | None:
 
 def dropped_in(call: CallVerdict, span: tuple[float, float]) -> bool:
     """Whether a call was dropped by what happened in a window."""
-    at = dropped_at(call)
-    return at is not None and span[0] <= at <= span[1]
+    return verdict.within(dropped_at(call), span)
 
 
 def interrupted_at(events: Sequence[Mapping[str, Any]]) -> float | None:

@@ -22,10 +22,16 @@ details { border-bottom: 1px solid #eee; padding: .4rem 0 } summary { cursor: po
 svg { background: #fafafa; margin: .5rem 0 } svg text { font: 11px system-ui, sans-serif; fill: #333 }
 svg text.in { fill: #fff } svg text.axis { fill: #777 } pre { white-space: pre-wrap; font-size: .8rem }
 """
-HEADS = (
-    "experiment", "runs", "write gap", "failed writes", "audio gap", "dropped calls", "failed calls", "forwarded",
-    "set-up", "whole after", "own stall",
-)  # fmt: skip
+FIGURES = {
+    "writeGapSeconds": ("write gap", "{:.2f} s"),
+    "failedWrites": ("failed writes", "{:.0f}"),
+    "audioGapMs": ("audio gap", "{:.0f} ms"),
+    "droppedCalls": ("dropped calls", "{:.0f}"),
+    "failedCalls": ("failed calls", "{:.0f}"),
+    "forwardedCalls": ("forwarded", "{:.0f}"),
+    "setUpSeconds": ("set-up", "{:.2f} s"),
+}
+HEADS = ("experiment", "runs", *(head for head, _ in FIGURES.values()), "whole after", "own stall")
 
 
 def render(found: Mapping[str, Any]) -> str:
@@ -68,17 +74,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _row(one: Mapping[str, Any]) -> list[str]:
-    worst, goals = one["worst"], one["goals"]
+    worst, goals = one["worst"], {"droppedCalls": 0, **one["goals"]}
     name = f"{escape(one['title'])}<br><span class=other>{escape(one['experiment'])}</span>"
     runs = f"{one['done']} of {one['runs']}" + (" (not possible)" if one["notPossible"] else "")
     return [
-        name, runs, _against(worst["writeGapSeconds"], goals.get("writeGapSeconds"), "{:.2f} s"),
-        _against(worst["failedWrites"], goals.get("failedWrites"), "{:.0f}"),
-        _against(worst["audioGapMs"], goals.get("audioGapMs"), "{:.0f} ms"),
-        _against(worst["droppedCalls"], goals.get("droppedCalls", 0), "{:.0f}"),
-        _against(worst["failedCalls"], goals.get("failedCalls"), "{:.0f}"),
-        _against(worst["forwardedCalls"], goals.get("forwardedCalls"), "{:.0f}"),
-        _against(worst["setUpSeconds"], goals.get("setUpSeconds"), "{:.2f} s"),
+        name, runs, *(_against(worst[key], goals.get(key), shape) for key, (_, shape) in FIGURES.items()),
         _against(worst["wholeAfterSeconds"], None, "{:.1f} s"), _against(one["ownStallSeconds"], None, "{:.2f} s"),
     ]  # fmt: skip
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from okitoki_chaos.judge import GOALS
 from okitoki_chaos.runner import NOT_POSSIBLE
 
 TIMES = ("writeGapSeconds", "audioGapMs", "setUpSeconds")
 """Figures that say as much about the machine as about the platform."""
-WORST = (
-    "writeGapSeconds", "failedWrites", "audioGapMs", "droppedCalls", "failedCalls", "forwardedCalls", "setUpSeconds",
-    "addressMoves", "wholeAfterSeconds",
-)  # fmt: skip
+WORST = (*GOALS, "wholeAfterSeconds")
 
 
 def report(

@@ -93,9 +93,10 @@ class Runner:
         self._run = run
         use(session)
 
-    def go(self, items: Sequence[Item], until: float | None = None) -> bool:
-        """Run them in order, until `until` (monotonic seconds). False when one left the platform broken: what would
+    def go(self, items: Sequence[Item], hours: float | None = None) -> bool:
+        """Run them in order, for so many hours. False when one left the platform broken: what would
         follow would be no single fault."""
+        until = None if hours is None else time.monotonic() + hours * 3600
         session = self._session
         with session.lock:
             try:

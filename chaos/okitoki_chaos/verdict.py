@@ -214,7 +214,7 @@ def fault_report(facts: Facts, fault: FaultOutcome) -> dict[str, Any]:
         "error": fault.error,
         "longestWriteGap": gaps,
         "longestAudioGapMs": {name: audio_gap(facts.calls, attribute, window) for name, attribute in WAYS.items()},
-        "callsFailed": sum(call.outcome == FAILED and _within(call.ended_at, window) for call in facts.calls),
+        "callsFailed": sum(call.outcome == FAILED and within(call.ended_at, window) for call in facts.calls),
     }
 
 
@@ -222,7 +222,7 @@ def _after(then: float | None, at: float) -> float | None:
     return None if then is None else round(then - at, 2)
 
 
-def _within(time: float | None, window: tuple[float, float]) -> bool:
+def within(time: float | None, window: tuple[float, float]) -> bool:
     return time is not None and window[0] <= time <= window[1]
 
 

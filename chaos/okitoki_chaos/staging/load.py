@@ -94,22 +94,22 @@ def load_folder(folder: Path, tenant: str) -> Path:
     return folder / f"load-{tenant}"
 
 
-def _run(folder: Path, tenant: str) -> Path | None:
-    """The folder of Locust's run, whose name it chose itself."""
-    return next(iter(sorted(load_folder(folder, tenant).glob("*/run.json"))), None)
+def _ledger(folder: Path, tenant: str) -> Path | None:
+    """In the folder of Locust's run, whose name it chose itself; None when it has not begun."""
+    found = sorted(load_folder(folder, tenant).glob("*/run.json"))
+    return found[0].with_name("ledger-0.jsonl") if found else None
 
 
 def ledger_of(folder: Path, tenant: str) -> Path:
-    """Raises ChaosError when Locust has not begun to write."""
-    found = _run(folder, tenant)
+    """Raises ChaosError when Locust has not begun."""
+    found = _ledger(folder, tenant)
     if found is None:
         raise ChaosError(f"there is no ledger of {tenant} in {load_folder(folder, tenant)}")
-    return found.with_name("ledger-0.jsonl")
+    return found
 
 
 def _flows(folder: Path, tenant: str) -> bool:
-    found = _run(folder, tenant)
-    path = None if found is None else found.with_name("ledger-0.jsonl")
+    path = _ledger(folder, tenant)
     return path is not None and path.exists() and last_ok(path) > 0
 
 

@@ -112,7 +112,7 @@ class StagingDrill:
             settings = config.settings(name, seed, begun, load.start())
             settings.write(folder)
             runner = Runner(Session(settings, folder, self._driver, self._say), folder, self._say)
-            well = runner.go(items, None if hours is None else time.monotonic() + hours * 3600)
+            well = runner.go(items, hours)
         finally:
             troubles = load.end()
         self._judge(folder, time.time(), troubles)
