@@ -39,15 +39,15 @@ class AgentCluster(ShellCluster):
         """The agent's pod on a node. Raises NotPossible where nobody wants one, ChaosError while it is not ready."""
         found = [pod for pod in pods(self, self.namespace, AGENT) if pod.node == node]
         if not found:
-            raise NotPossible(f"not possible with the driver agent: {node} has no agent: label the node {NODE_LABEL}")
+            raise NotPossible.with_driver(AgentDriver.name, f"{node} has no agent: label the node {NODE_LABEL}")
         for pod in found:
-            if pod.ready and not pod.deleting:
+            if pod.stands:
                 return pod.name
         raise ChaosError(f"the agent on {node} is not ready")
 
     def watchdogs(self) -> set[str]:
         """The nodes that a ready watchdog runs on."""
-        return {pod.node for pod in pods(self, self.namespace, WATCHDOG) if pod.ready and not pod.deleting}
+        return {pod.node for pod in pods(self, self.namespace, WATCHDOG) if pod.stands}
 
     def on_node(self, node: str, *command: str) -> str:
         """Raises what `agent` does, and ChaosError. Pods' names are remembered: one request less."""
@@ -147,11 +147,10 @@ class AgentDriver:
 
     def require(self, plan: Plan) -> None:
         """Agents where they are needed, a watchdog that the fault does not reach, and the rights for it."""
-        steps = [*plan.inject, *plan.undo, *(check.step for check in (*plan.bit, *plan.healed))]
-        for right in filter(None, map(right_of, steps)):
+        for right in filter(None, map(right_of, plan.steps)):
             if right not in self._allow:
                 raise self._not_possible(f"the release does not give the right to it (allow.{right})")
-        needed = {step.where[0] for step in steps if step.tool == "node"} | set(plan.nodes)
+        needed = {step.where[0] for step in plan.steps if step.tool == "node"} | set(plan.nodes)
         for node in sorted(needed):
             self.cluster.agent(node)
         if self._own_node in plan.nodes:
@@ -163,7 +162,7 @@ class AgentDriver:
             raise self._not_possible(f"the only watchdog runs on {', '.join(sorted(watching))}")
 
     def _not_possible(self, why: str) -> NotPossible:
-        return NotPossible(f"not possible with the driver {self.name}: {why}")
+        return NotPossible.with_driver(self.name, why)
 
 
 def _state(node: str) -> Step:

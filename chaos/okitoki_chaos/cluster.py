@@ -73,6 +73,11 @@ class Pod:
     def title(self) -> str:
         return f"{self.namespace}/{self.name}"
 
+    @property
+    def stands(self) -> bool:
+        """Ready, and not about to go."""
+        return self.ready and not self.deleting
+
 
 def pods(cluster: Cluster, namespace: str, selector: str) -> list[Pod]:
     """Pods by label selector, in order of name."""

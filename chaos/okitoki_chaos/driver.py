@@ -18,6 +18,10 @@ POLL_INTERVAL = 0.1
 class NotPossible(ChaosError):
     """A fault that this driver cannot do here; reported as an outcome of its own, never left out in silence."""
 
+    @classmethod
+    def with_driver(cls, name: str, why: str) -> NotPossible:
+        return cls(f"not possible with the driver {name}: {why}")
+
 
 @dataclass(frozen=True)
 class Deed:

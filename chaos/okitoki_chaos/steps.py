@@ -52,6 +52,11 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All that is done or asked for it."""
+        return (*self.inject, *self.undo, *(check.step for check in (*self.bit, *self.healed)))
+
     def lines(self) -> list[str]:
         """What `--dry-run` prints."""
         return [

@@ -61,7 +61,7 @@ def edge_status(pod: Pod) -> dict[str, Any]:
 def edge_faults(found: Sequence[Pod], wanted: int = 2) -> list[str]:
     """Why a region's edge is not whole: pods missing, an address nowhere or twice, calls unprotected. Pure."""
     faults: list[str] = []
-    good = [pod for pod in found if pod.ready and not pod.deleting]
+    good = [pod for pod in found if pod.stands]
     if len(good) != wanted:
         faults.append(f"{len(good)} of {wanted} edge pods are ready")
     for pod in good:
@@ -77,7 +77,7 @@ def edge_faults(found: Sequence[Pod], wanted: int = 2) -> list[str]:
 
 def database_faults(found: Sequence[Pod], leader: str, wanted: int) -> list[str]:
     """Why a tenant's database is not whole. Pure."""
-    good = {pod.name for pod in found if pod.ready and not pod.deleting}
+    good = {pod.name for pod in found if pod.stands}
     faults = [] if len(good) == wanted else [f"{len(good)} of {wanted} database members are ready"]
     if leader not in good:
         faults.append(f"the leader {leader or 'nobody'} is not a ready member")

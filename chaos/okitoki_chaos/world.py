@@ -121,7 +121,7 @@ class World:
         raise ChaosError(f"{expression}: no such target")
 
     def _ready(self, namespace: str, selector: str) -> list[Pod]:
-        return [pod for pod in pods(self.cluster, namespace, selector) if pod.ready and not pod.deleting]
+        return [pod for pod in pods(self.cluster, namespace, selector) if pod.stands]
 
     def _pick(self, found: Sequence[Pod], what: str) -> Pod:
         if not found:

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     load_test.add_argument("tenant")
     load_test.add_argument("words", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="of Locust, and ours")
     drill = commands.add_parser("drill", help="faults under load, each with a verdict (docs/drills.md)")
-    drill.add_argument("--plan", default="smoke", help="a file of chaos/plans: smoke, full, soak, controls")
+    drill.add_argument("--plan", default="smoke", help="a file of chaos/plans: smoke, full, voice, soak, controls")
     drill.add_argument("--seed", type=int, help="of targets, moments and order; by default the time")
     drill.add_argument(
         "--only", action="extend", nargs="+", default=[], metavar="EXPERIMENT", help="only these of the plan"

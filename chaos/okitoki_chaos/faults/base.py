@@ -79,20 +79,21 @@ def first_processes(cluster: Cluster, pod: Pod) -> list[Process]:
     found = []
     for identity in pod.containers:
         members = _matching(cluster, pod, identity)
-        found += oldest(members)
+        if (first := oldest(members)) is not None:
+            found.append(first)
         for one in members:
             rest.pop(one.pid, None)
     return [*rest.values(), *found]
 
 
-def oldest(found: Sequence[Process]) -> list[Process]:
+def oldest(found: Sequence[Process]) -> Process | None:
     """The one that was there first; what was executed into a container later is younger. Pure."""
-    return sorted(found, key=lambda one: (one.start, one.pid))[:1]
+    return min(found, key=lambda one: (one.start, one.pid), default=None)
 
 
 def container_process(cluster: Cluster, pod: Pod, identity: str) -> Process | None:
     """The first process, on the node, of a container; None when it has ended."""
-    return next(iter(oldest(_matching(cluster, pod, identity))), None)
+    return oldest(_matching(cluster, pod, identity))
 
 
 def first_process(world: World, pod: Pod) -> int:
@@ -118,7 +119,7 @@ def require_tool(world: World, node: str, tool: str) -> None:
     """Raises NotPossible when a node has no such program, neither beside its shell nor in its own file system."""
     look = f"command -v {tool} || nsenter -t 1 -m -- sh -c 'command -v {tool}' || echo none"
     if world.cluster.on_node(node, "bash", "-c", look).strip() == "none":
-        raise NotPossible(f"not possible with the driver {world.driver.name}: {node} has no {tool}")
+        raise NotPossible.with_driver(world.driver.name, f"{node} has no {tool}")
 
 
 def names_of(parameters: Parameters, key: str) -> tuple[str, ...]:

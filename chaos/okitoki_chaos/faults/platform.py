@@ -75,9 +75,10 @@ def plan_disk_full(world: World, target: Target, parameters: Parameters) -> Plan
     root = f"/proc/{server.pid}/root{path}"
     device, other = world.cluster.on_node(pod.node, "stat", "-c", "%d", root, "/proc/1/root/var").split()
     if device == other:
-        raise NotPossible(
-            f"not possible with the driver {world.driver.name}: the volume of {pod.title} lies on the machine's own"
-            " disk, which every server shares, and a quota is not to be had there"
+        raise NotPossible.with_driver(
+            world.driver.name,
+            f"the volume of {pod.title} lies on the machine's own disk, which every server shares, and a quota is not"
+            " to be had there",
         )
     fill = f"{root}/okitoki-drill-fill"
     return Plan(
@@ -93,7 +94,7 @@ def plan_disk_full(world: World, target: Target, parameters: Parameters) -> Plan
 
 def plan_clock(world: World, target: Target, parameters: Parameters) -> Plan:
     """A server's clock set forward or back: no driver has it (`Driver.cannot`)."""
-    raise NotPossible(f"not possible with the driver {world.driver.name}: it steps no clock")
+    raise NotPossible.with_driver(world.driver.name, "it steps no clock")
 
 
 def plan_nothing(world: World, target: Target, parameters: Parameters) -> Plan:

@@ -127,7 +127,7 @@ def wait_replaced(
 
 def replaced(found: list[Pod], killed: Killed, count: int) -> bool:
     """Whether as many pods as wanted are ready, without the killed one."""
-    good = [pod for pod in found if pod.ready and not pod.deleting]
+    good = [pod for pod in found if pod.stands]
     return len(good) == len(found) == count and all(pod.uid != killed.pod.uid for pod in found)
 
 
