@@ -19,6 +19,7 @@ REGION: dict[str, Any] = {
     "metadata": {"name": "kyiv"},
     "spec": {"media": {"portRange": {"from": 30000, "to": 30999}}},
 }
+ADDRESS = "198.18.1.6"
 HOLDS = {"edge-0": ["sip", "https", "media-1"], "edge-1": ["media-2"]}
 
 
@@ -181,7 +182,7 @@ class Platform:
             return given
         verb, names = arguments[0], [one for one in arguments[1:] if one in self.states]
         if verb == "inspect" and "Networks" in arguments[2]:
-            return json.dumps({"okitoki-okitoki": {"IPAddress": "198.18.1.6"}})
+            return json.dumps({"okitoki-okitoki": {"IPAddress": ADDRESS}})
         if verb == "inspect":
             return "".join(f"{self.states[name]}\n" for name in names)
         becomes = {"pause": "paused", "unpause": "running", "kill": "exited", "start": "running"}
@@ -203,6 +204,35 @@ class Platform:
 
 def world_of(platform: Platform, seed: int = 1) -> World:
     return World(KindDriver(platform), [TENANT, REGION], random.Random(seed))
+
+
+def opted_in() -> Platform:
+    """A platform whose nodes have agents and answer what the driver asks them."""
+    found = Platform()
+    found.opt_in("node-a", "node-b")
+    found.answer("InternalIP", ADDRESS)
+    found.answer("ip -o -4 address", f"2: ens5    inet {ADDRESS}/24 brd 198.18.1.255 scope global ens5\\n")
+    found.answer("run/systemd/container", "machine\n")
+    found.answer("bootID", "b-1 True")
+    found.answer(" list ", "101 5000 1 /usr/bin/python3 /usr/bin/patroni /etc/x\n")
+    return found
+
+
+def world_of_every_experiment(platform: Platform, allow: Sequence[str] = ()) -> World:
+    """One with what any experiment asks for: all containers in every pod, a carrier, Services, volumes of their own."""
+    for words, text in (
+        ("get service", "10.96.0.1"), ("get services", '{"items": []}'),
+        ("get deployment okitoki", '{"spec": {"replicas": 2}}'), ("stat -c %d", "66\n67\n"),
+    ):  # fmt: skip
+        platform.answer(words, text)
+    for item in platform.pods:
+        (status,) = item["status"]["containerStatuses"]
+        others = ("agent", "guard", "haproxy", "kamailio", "keepalived", "postgres", "redis", "rtpengine-1")
+        item["status"]["containerStatuses"] = [
+            {**status, "name": name, "containerID": f"containerd://{name}"} for name in {status["name"], *others}
+        ]
+    region = {**REGION, "spec": {**REGION["spec"], "carriers": [{"hosts": ["198.18.16.150"]}]}}
+    return World(agent_driver(platform, allow=allow), [TENANT, region])
 
 
 def agent_driver(platform: Platform, *, own_node: str = "", allow: Sequence[str] = ()) -> AgentDriver:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from unit.chaos.fakes import REGION, TENANT, Platform, agent_driver
+from unit.chaos.fakes import REGION, TENANT, Platform, agent_driver, opted_in, world_of_every_experiment
 
 from okitoki_chaos import agent, faults
 from okitoki_chaos.cluster import ChaosError
@@ -18,20 +18,10 @@ from okitoki_chaos.journal import undo
 from okitoki_chaos.steps import Plan
 from okitoki_chaos.world import World
 
-ADDRESS = "198.18.1.6"
-LISTED = "101 5000 1 /usr/bin/python3 /usr/bin/patroni /etc/x\n"
-
 
 @pytest.fixture
 def platform() -> Platform:
-    found = Platform()
-    found.opt_in("node-a", "node-b")
-    found.answer("InternalIP", ADDRESS)
-    found.answer("ip -o -4 address", f"2: ens5    inet {ADDRESS}/24 brd 198.18.1.255 scope global ens5\\n")
-    found.answer("run/systemd/container", "machine\n")
-    found.answer("bootID", "b-1 True")
-    found.answer(" list ", LISTED)
-    return found
+    return opted_in()
 
 
 def planned(platform: Platform, fault: str, target: str, driver: dict[str, Any] | None = None, **given: Any) -> Plan:
@@ -230,18 +220,7 @@ def test_what_is_frozen_is_thawed_by_another_process_through_another_agent_pod(p
 
 def test_every_experiment_is_planned_or_says_why_not(platform: Platform) -> None:
     """Nothing is left out in silence: each experiment's faults either make a plan or name what stands in the way."""
-    platform.answer("get service", "10.96.0.1")
-    platform.answer("get services", '{"items": []}')
-    platform.answer("get deployment", '{"spec": {"replicas": 2}}')
-    platform.answer("stat -c %d", "66\n67\n")
-    for item in platform.pods:
-        (status,) = item["status"]["containerStatuses"]
-        others = ("agent", "guard", "haproxy", "kamailio", "keepalived", "postgres", "redis", "rtpengine-1")
-        item["status"]["containerStatuses"] = [
-            {**status, "name": name, "containerID": f"containerd://{name}"} for name in {status["name"], *others}
-        ]
-    region = {**REGION, "spec": {**REGION["spec"], "carriers": [{"hosts": ["198.18.16.150"]}]}}
-    world = World(agent_driver(platform), [TENANT, region])
+    world = world_of_every_experiment(platform)
     found: dict[str, str] = {}
     for name in names():
         try:

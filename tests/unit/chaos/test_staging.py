@@ -22,6 +22,7 @@ from okitoki_chaos.staging import load as loads
 from okitoki_chaos.staging.config import Config, ConfigError, Load, TenantLoad
 from okitoki_chaos.staging.load import Locusts
 from okitoki_chaos.staging.run import StagingDrill
+from okitoki_chaos.steps import Plan
 from okitoki_chaos.verdict import TenantFacts
 from okitoki_chaos.world import World
 from okitoki_load.ledger import OK, Operation
@@ -149,11 +150,16 @@ def test_a_drill_that_cannot_be_run_is_told_like_a_verdict(
     assert len(told(platform)) == 2
 
 
-def test_what_a_killed_drill_left_open_is_healed_before_anything_else(platform: Platform, tmp_path: Path) -> None:
+def left_open(platform: Platform) -> tuple[ClusterJournal, str, Plan]:
+    """A freeze that another drill announced; its name in the journal."""
     world = World(agent_driver(platform), [TENANT, REGION])
     plan = faults.plan(world, [{"fault": "freeze", "target": "app"}], "acme", "kyiv")
     journal = ClusterJournal(agent_driver(platform).cluster, "okitoki-drills")
-    identity = journal.announce(plan, 60)
+    return journal, journal.announce(plan, 60), plan
+
+
+def test_what_a_killed_drill_left_open_is_healed_before_anything_else(platform: Platform, tmp_path: Path) -> None:
+    journal, identity, plan = left_open(platform)
     for step in plan.inject:
         agent_driver(platform).run(step)
     begun = len(platform.log)
@@ -164,10 +170,7 @@ def test_what_a_killed_drill_left_open_is_healed_before_anything_else(platform: 
 
 
 def test_a_living_drills_fault_is_not_healed_by_another(platform: Platform, tmp_path: Path) -> None:
-    world = World(agent_driver(platform), [TENANT, REGION])
-    plan = faults.plan(world, [{"fault": "freeze", "target": "app"}], "acme", "kyiv")
-    journal = ClusterJournal(agent_driver(platform).cluster, "okitoki-drills")
-    identity = journal.announce(plan, 60)
+    journal, identity, _ = left_open(platform)
     platform.lease = {
         "metadata": {"resourceVersion": "1"},
         "spec": {"holderIdentity": "other", "renewTime": "2999-01-01T00:00:00.0Z", "leaseDurationSeconds": 60},

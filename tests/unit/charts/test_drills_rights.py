@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from unit.chaos.fakes import REGION, TENANT, Platform, agent_driver
+from unit.chaos.fakes import opted_in, world_of_every_experiment
 
 from okitoki_chaos import faults
 from okitoki_chaos.cluster_journal import ClusterJournal
@@ -66,33 +66,15 @@ def granted(given: set[Right], resource: str, name: str, verb: str, namespace: s
 
 def commands() -> Iterator[Sequence[str]]:
     """What is asked and done: by planning, consent, the lock, the journal and observers, and by the plans' steps."""
-    platform = Platform()
-    platform.opt_in("node-a", "node-b")
-    for words, text in (
-        ("InternalIP", "198.18.1.6"), ("ip -o -4 address", "2: ens5    inet 198.18.1.6/24"),
-        ("get service", "10.96.0.1"),
-        ("run/systemd/container", "machine"), ("bootID", "b-1 True"), (" list ", "101 5000 1 x\n"),
-        ("get services", '{"items": []}'), ("get deployment okitoki", '{"spec": {"replicas": 2}}'),
-        ("stat -c %d", "66\n67\n"),
-    ):  # fmt: skip
-        platform.answer(words, text)
-    for item in platform.pods:
-        (status,) = item["status"]["containerStatuses"]
-        others = ("agent", "guard", "haproxy", "kamailio", "keepalived", "postgres", "redis", "rtpengine-1")
-        item["status"]["containerStatuses"] = [
-            {**status, "name": name, "containerID": f"containerd://{name}"} for name in {status["name"], *others}
-        ]
-    driver = agent_driver(platform, allow=("drain", "volumes", "operators", "exec"))
-    region = {**REGION, "spec": {**REGION["spec"], "carriers": [{"hosts": ["198.18.16.150"]}]}}
-    world = World(driver, [TENANT, region])
+    platform = opted_in()
+    world = world_of_every_experiment(platform, allow=("drain", "volumes", "operators", "exec"))
+    driver = world.driver
     for name in names():
         try:
             plan = faults.plan(world, load(name).faults, "acme", "kyiv")
         except NotPossible:
             continue
-        for step in (*plan.inject, *plan.undo, *(check.step for check in (*plan.bit, *plan.healed))):
-            if step.tool == "kubectl":
-                yield step.arguments
+        yield from (step.arguments for step in plan.steps if step.tool == "kubectl")
     require(world, plan_of(world))
     with ClusterLock(driver.cluster, "one") as lock:
         lock.renew()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from okitoki_chaos.plan import Plan
 from okitoki_local.drill.box import Box
 from okitoki_local.drill.run import Drill, Options
 from okitoki_local.drill.session import Session
@@ -80,13 +81,15 @@ def test_only_what_no_session_has_concluded_is_run(
     assert (drill.folder / "session-002.interrupted-1" / "results.jsonl").exists()
 
 
-def interrupted(drill: Drill) -> Path:
-    """A session's folder whose drill was killed after its first experiment."""
-    folder = drill.folder / "session-001"
+def interrupted(env: Environment, tmp_path: Path) -> tuple[Drill, Plan]:
+    """A drill that goes on, and its plan: the one before was killed after its first session's first experiment."""
+    first = drill_of(env, tmp_path, plan="controls", seed=3)
+    plan = first._plan()
+    folder = first.folder / "session-001"
     folder.mkdir()
-    settings = {"run": f"{drill.folder.name}-s1", "seed": 4, "tenants": ["acme"], "regions": ["kyiv"], "begun": 5.0}
+    settings = {"run": f"{first.folder.name}-s1", "seed": 4, "tenants": ["acme"], "regions": ["kyiv"], "begun": 5.0}
     (folder / "session.json").write_text(json.dumps(settings))
-    return folder
+    return drill_of(env, tmp_path, resume=first.folder), plan
 
 
 class Clients:
@@ -109,10 +112,7 @@ class Clients:
 def test_what_a_killed_session_concluded_counts_when_its_clients_can_still_say_what_they_saw(
     env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = drill_of(env, tmp_path, plan="controls", seed=3)
-    plan = first._plan()
-    interrupted(first)
-    again = drill_of(env, tmp_path, resume=first.folder)
+    again, plan = interrupted(env, tmp_path)
     clients = Clients(monkeypatch, again, alive=True, trouble=False)
     again._salvage(plan)
     assert clients.did == ["drill", "watchdog", "traffic", "judged"]  # faults are undone before the clients go
@@ -122,10 +122,7 @@ def test_what_a_killed_session_concluded_counts_when_its_clients_can_still_say_w
 def test_without_its_clients_a_killed_session_is_run_again(
     env: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alive: bool, trouble: bool
 ) -> None:
-    first = drill_of(env, tmp_path, plan="controls", seed=3)
-    plan = first._plan()
-    interrupted(first)
-    again = drill_of(env, tmp_path, resume=first.folder)
+    again, plan = interrupted(env, tmp_path)
     clients = Clients(monkeypatch, again, alive=alive, trouble=trouble)
     again._salvage(plan)
     assert "judged" not in clients.did
