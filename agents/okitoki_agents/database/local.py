@@ -19,7 +19,7 @@ import aiohttp
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from okitoki_agents.database import procfs
+from okitoki_agents import procfs
 from okitoki_agents.database.decisions import Local, Position
 
 CONNINFO = "host=/var/run/postgresql user=postgres dbname=postgres"
@@ -207,11 +207,8 @@ class LocalServer:
 
     def postmaster(self) -> int | None:
         """The postmaster's pid, from its pid file, if it lives."""
-        try:
-            pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
-        except (OSError, ValueError):
-            return None
-        return pid if procfs.process(pid) else None
+        pid = procfs.named(self.data / "postmaster.pid")
+        return pid if pid is not None and procfs.process(pid) else None
 
     async def _upstream(self) -> str | None:
         found = await self._ask("select setting from pg_settings where name = 'primary_conninfo'")

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Protocol
 
-from okitoki_agents.database import procfs
+from okitoki_agents import procfs
 from okitoki_agents.database.standstill import Signs
 
 PROGRAMS = Path("/usr/lib/postgresql")
@@ -48,7 +48,7 @@ async def read_signs(server: Server) -> Signs:
     for pid in procfs.children(postmaster) if postmaster is not None else ():
         title = procfs.title(pid)
         if found := RECEIVED.search(title):
-            positions["receiving"] = (int(found[1], 16) << 32) + int(found[2], 16)
+            positions["receiving"] = _position(found[1], found[2])
         if found := REPLAYED.search(title):
             positions["segment"] = int(found[1], 16)
             # Reads from the disk only: while it waits for WAL it looks for the same cached files again and again, and
@@ -92,8 +92,13 @@ def parse_control(text: str) -> dict[str, int]:
         name, _, value = line.partition(":")
         high, slash, low = value.strip().partition("/")
         if name in CONTROL and slash:
-            found[CONTROL[name]] = (int(high, 16) << 32) + int(low, 16)
+            found[CONTROL[name]] = _position(high, low)
     return found
+
+
+def _position(high: str, low: str) -> int:
+    """A position of WAL in bytes, of its two hexadecimal halves."""
+    return (int(high, 16) << 32) + int(low, 16)
 
 
 def _size(data: Path) -> int:

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from support.postgres import Cluster, Server, eventually, throw_away_cluster
 
+from okitoki_agents import procfs
 from okitoki_agents.database import local as local_module
-from okitoki_agents.database import procfs
 from okitoki_agents.database.local import CutError, LocalServer, host_of
 
 

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from support.postgres import PASSWORD, Cluster, Server, eventually, server_user, throw_away_cluster
 
-from okitoki_agents.database import procfs, standstill
+from okitoki_agents import procfs
+from okitoki_agents.database import standstill
 from okitoki_agents.database.local import LocalServer
 from okitoki_agents.database.signs import parse_control, read_signs
 from okitoki_agents.database.standstill import Standstill, watch

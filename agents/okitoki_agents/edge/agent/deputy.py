@@ -12,8 +12,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from okitoki_agents import procfs
 from okitoki_agents.edge.facts import Paths
 from okitoki_agents.edge.track import TrackFile
 
@@ -29,8 +29,6 @@ BACK_SECONDS = 0.9
 """Renewals at most so far apart mean that somebody is there again."""
 BACK_LOOKS = 4
 """Looks in a row with such renewals, after which addresses may come again."""
-
-
 RUNNABLE = "R"
 
 
@@ -94,12 +92,9 @@ class Deputy:
 
     def _state(self) -> str:
         """The letter of the guard's process, empty when it has none."""
-        try:
-            stat = Path(f"/proc/{int(self._pid_file.read_text())}/stat").read_bytes()
-        except (OSError, ValueError):
-            return ""
-        # After the command, which may hold anything, in parentheses.
-        return chr(stat[stat.rindex(b")") + 2])
+        pid = procfs.named(self._pid_file)
+        fields = None if pid is None else procfs.stat(pid)
+        return "" if fields is None else fields[0]
 
     def _touched(self) -> int | None:
         try:

@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+from okitoki_agents import procfs
 from okitoki_agents.edge.facts import Paths
 
 log = logging.getLogger(__name__)
@@ -30,9 +31,9 @@ class GuardWatch:
 
     def look(self) -> None:
         """See whether the guard lives, and kill it when it lives but does nothing."""
-        pid = _pid(self._paths.pid / "guard")
-        self.alive = pid is not None
-        silent = pid is not None and _age(self._paths.heartbeat) > SILENT_SECONDS
+        pid = procfs.named(self._paths.pid / "guard")
+        self.alive = pid is not None and procfs.stat(pid) is not None
+        silent = self.alive and _age(self._paths.heartbeat) > SILENT_SECONDS
         self._silent_looks = self._silent_looks + 1 if silent else 0
         if pid is not None and self._silent_looks >= LOOKS:
             log.error("the guard has been silent for more than %.0f s: killed", SILENT_SECONDS)
@@ -47,15 +48,6 @@ class GuardWatch:
         if not self.alive:
             return "the guard is not running"
         return "the guard is silent" if self._silent_looks else None
-
-
-def _pid(file: Path) -> int | None:
-    """The living process of a pid file; all containers of the pod share one pid namespace."""
-    try:
-        pid = int(file.read_text())
-    except (OSError, ValueError):
-        return None
-    return pid if Path(f"/proc/{pid}").exists() else None
 
 
 def _age(file: Path) -> float:

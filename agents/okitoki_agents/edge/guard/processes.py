@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from okitoki_agents import procfs
+
 log = logging.getLogger(__name__)
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -63,14 +65,8 @@ class Watch:
 
     def runs(self) -> bool:
         """False when the process is gone or stopped (SIGSTOP, a tracer)."""
-        if self.pid is None:
-            return False
-        try:
-            stat = Path(f"/proc/{self.pid}/stat").read_bytes()
-        except OSError:
-            return False
-        # After the command, which may hold anything, in parentheses (proc_pid_stat(5)).
-        return chr(stat[stat.rindex(b")") + 2]) not in _STOPPED
+        fields = None if self.pid is None else procfs.stat(self.pid)
+        return fields is not None and fields[0] not in _STOPPED
 
     def send(self, number: signal.Signals) -> None:
         """Nothing is sent to a process that has ended; its end is told by `on_death`, perhaps a moment later."""
@@ -82,7 +78,7 @@ class Watch:
         """End the process and its children: a worker that is frozen does not notice that its parent is gone."""
         if self.pid is None:
             return
-        children = _children(self.pid)
+        children = list(procfs.children(self.pid))
         self.send(signal.SIGKILL)
         for child in children:
             try:
@@ -93,22 +89,8 @@ class Watch:
 
 def _started_at_ns(pid: int) -> int:
     """When a process began, in nanoseconds since the epoch, to a clock tick."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
+    fields = procfs.stat(pid)
+    if fields is None:
         return 0
     boot_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     return boot_ns + int(fields[19]) * 1_000_000_000 // _TICKS - 1_000_000_000 // _TICKS
-
-
-def _children(parent: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) == parent:
-                found.append(int(entry.name))
-    return found

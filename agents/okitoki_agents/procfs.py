@@ -1,4 +1,4 @@
-"""What /proc tells of the server's processes (proc(5)). The pod's containers share one process namespace."""
+"""What /proc tells of a pod's processes (proc(5)). Its containers share one process namespace."""
 
 from __future__ import annotations
 
@@ -38,6 +38,24 @@ def process(pid: int, proc: Path = PROC) -> Process | None:
     return Process(pid, state, pending)
 
 
+def named(file: Path) -> int | None:
+    """The process that a pid file names in its first line, alive or not; None without one."""
+    try:
+        return int(file.read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+
+
+def stat(pid: int, proc: Path = PROC) -> list[str] | None:
+    """A process' fields in proc_pid_stat(5) from the third, its state's letter, on; None when it is gone."""
+    try:
+        text = (proc / str(pid) / "stat").read_bytes()
+    except OSError:
+        return None
+    # The second field is the command in parentheses and may hold anything, so what counts comes after the last.
+    return text.rpartition(b")")[2].decode().split() or None
+
+
 def title(pid: int, proc: Path = PROC) -> str:
     """A process' command line, which PostgreSQL's processes write what they do in; empty when it is gone."""
     try:
@@ -58,11 +76,10 @@ def io(pid: int, proc: Path = PROC) -> dict[str, int] | None:
 def age(pid: int, proc: Path = PROC) -> tuple[int, float] | None:
     """When a process began (clock ticks since the machine's start, never the same for a number used again) and how old
     it is (s); None when it is gone."""
-    try:
-        began = int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
-        up = float((proc / "uptime").read_text().split()[0])
-    except (OSError, IndexError, ValueError):
+    fields = stat(pid, proc)
+    if fields is None:
         return None
+    began, up = int(fields[19]), float((proc / "uptime").read_text().split()[0])
     return began, up - began / os.sysconf("SC_CLK_TCK")
 
 
@@ -76,11 +93,7 @@ def titled(words: str, parent: int | None = None, proc: Path = PROC) -> Iterator
     for folder in proc.iterdir():
         if not folder.name.isdigit():
             continue
-        try:
-            # The second field is the command in parentheses and may hold anything, so what counts comes after the last.
-            if parent not in (None, int((folder / "stat").read_text().rpartition(")")[2].split()[1])):
-                continue
-        except (OSError, IndexError):
-            continue
-        if words in title(int(folder.name), proc):
-            yield int(folder.name)
+        pid = int(folder.name)
+        fields = stat(pid, proc)
+        if fields is not None and parent in (None, int(fields[1])) and words in title(pid, proc):
+            yield pid
