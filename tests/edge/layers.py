@@ -39,8 +39,8 @@ assert registrations.keep(Paths())
 """
 _AGENT = """
 import asyncio, os, types
-from okitoki_agents.edge import facts
-from okitoki_agents.edge.agent import landline_mode, status, store, trunks
+from okitoki_agents.edge import facts, store
+from okitoki_agents.edge.agent import landline_mode, status, trunks
 here = facts.load(os.environ)
 folder = here.paths.data / "agent"
 pair = types.SimpleNamespace(own=status.Node(), peer=None)

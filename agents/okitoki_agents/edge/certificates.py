@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 import subprocess
 import tempfile
 from pathlib import Path
 
-from okitoki_agents.edge import kamailio
+from okitoki_agents.edge import kamailio, store
 from okitoki_agents.edge.facts import Paths
 
 log = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ def ensure(paths: Paths) -> None:
     made = subprocess.run(
         ["openssl", "req", "-x509", *key, "-subj", "/CN=not issued yet", "-days", "1"], capture_output=True, check=True
     )
-    _write(paths.sip_certificate, made.stdout)
+    store.write_atomically(paths.sip_certificate, made.stdout)
 
 
 class SipCertificate:
@@ -71,7 +70,7 @@ class SipCertificate:
             candidate.write(pem)
             candidate.flush()
             check(Path(candidate.name))
-        _write(path, pem)
+        store.write_atomically(path, pem)
 
 
 def check(file: Path) -> None:
@@ -82,13 +81,3 @@ def check(file: Path) -> None:
         raise CertificateError(
             f"the certificate and its key do not fit ({type(error).__name__}); the old stays"
         ) from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(name, path)

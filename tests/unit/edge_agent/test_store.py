@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from okitoki_agents.edge.agent import store
+from okitoki_agents.edge import store
 
 
 def test_content_is_replaced_whole_with_mode_0600_and_no_rest(tmp_path: Path) -> None:

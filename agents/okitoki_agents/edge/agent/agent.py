@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from okitoki_agents.edge import kamailio, registrations
+from okitoki_agents.edge import kamailio, registrations, store
 from okitoki_agents.edge.agent import (
     endpoints,
     haproxy,
@@ -27,7 +27,6 @@ from okitoki_agents.edge.agent import (
     routes,
     server,
     status,
-    store,
     tenants,
     trunks,
 )

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from okitoki_agents.edge.agent import store
+from okitoki_agents.edge import store
 from okitoki_agents.edge.agent.app_client import AppClient, AppUnreachableError
 from okitoki_agents.edge.agent.endpoints import Backend
 from okitoki_agents.edge.agent.routes import RoutesError, TenantRoutes, foreign_numbers, parse_routes

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import jinja2
 
-from okitoki_agents.edge.agent import haproxy_config, store
+from okitoki_agents.edge import store
+from okitoki_agents.edge.agent import haproxy_config
 from okitoki_agents.edge.agent.certificates import certificate_ids
 from okitoki_agents.edge.agent.endpoints import Backend
 from okitoki_agents.edge.agent.haproxy_config import Files, Rendered, Slot, TenantBackend

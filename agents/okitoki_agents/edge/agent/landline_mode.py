@@ -20,8 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from okitoki_agents.edge import kamailio
-from okitoki_agents.edge.agent import store
+from okitoki_agents.edge import kamailio, store
 from okitoki_agents.edge.agent.pair import Pair
 from okitoki_agents.edge.facts import Facts
 

@@ -10,8 +10,8 @@ import aiohttp
 import redis.asyncio
 import redis.exceptions
 
-from okitoki_agents.edge import render
-from okitoki_agents.edge.agent import media, status, store
+from okitoki_agents.edge import render, store
+from okitoki_agents.edge.agent import media, status
 from okitoki_agents.edge.agent.deputy import Deputy
 from okitoki_agents.edge.agent.guard_watch import GuardWatch
 from okitoki_agents.edge.agent.status import Node, Peer

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from okitoki_agents.edge.agent import store
+from okitoki_agents.edge import store
 from okitoki_agents.kube import Object
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from okitoki_agents.edge import kamailio
-from okitoki_agents.edge.agent import store
+from okitoki_agents.edge import kamailio, store
 from okitoki_agents.edge.agent.pair import Pair
 from okitoki_agents.edge.agent.server import Sample
 from okitoki_agents.edge.facts import Carrier, Facts

@@ -1,8 +1,8 @@
 """State on disk that outlives the pod and every outage of the API server or of an app.
 
-Files are written whole: a temporary file in the same folder, fsync, rename, fsync of the folder, so a reader (this
-agent after a crash, HAProxy, the guard) sees the old content or the new and never a part. Mode 0600: they hold tokens
-and HA1s.
+Files are written whole: a temporary file in the same folder, fsync, rename, fsync of the folder, so a reader (the
+agent after a crash, Kamailio, HAProxy, the guard) sees the old content or the new and never a part. Mode 0600: they
+hold tokens, keys and HA1s.
 """
 
 import json
