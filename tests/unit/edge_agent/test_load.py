@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,5 +48,5 @@ async def test_an_engine_that_does_not_tell_makes_no_count(
 ) -> None:
     engines(monkeypatch, {9901: Sessions(3, 0)})
     with pytest.raises(MediaError):
-        await load.look(replace(facts(tmp_path)))
+        await load.look(facts(tmp_path))
     assert told == []

@@ -1,7 +1,7 @@
 """What this node reports of itself, and whether the loss of one node would cost no call. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from okitoki_agents.edge.agent.media import Sessions
@@ -22,9 +22,9 @@ SESSIONS_TOLERANCE_SHARE = 0.05
 @dataclass(frozen=True)
 class Node:
     """One node of the pair. sessions: by engine, "1" and "2"; an engine that does not answer is missing. comings: how
-    often each address has come to this node since its guard started. trunks,
-    landlines: what it knows of them (`trunks.Trunk.document` by host, `landline_mode.State.document` by tenant), of the
-    peer unchecked. drained: somebody wants to service it."""
+    often each address has come to this node since its guard started. trunks, landlines: what it knows of them
+    (`trunks.Trunk.document` by host, `landline_mode.State.document` by tenant), of the peer unchecked. drained:
+    somebody wants to service it."""
 
     holds: tuple[str, ...] = ()
     services: Mapping[str, str] = field(default_factory=dict)
@@ -80,9 +80,13 @@ def parse_node_document(document: Any) -> tuple[Node, bool]:
         str(name): Sessions(own=int(counts["own"]), foreign=int(counts["foreign"]))
         for name, counts in document["sessions"].items()
     }
-    trunks, landlines = document.get("trunks") or {}, document.get("landlines") or {}
-    drained = document.get("drained") is True
-    found = Node(node.holds, node.services, sessions, node.comings, trunks, landlines, drained)
+    found = replace(
+        node,
+        sessions=sessions,
+        trunks=document.get("trunks") or {},
+        landlines=document.get("landlines") or {},
+        drained=document.get("drained") is True,
+    )
     return found, bool(document["ready"])
 
 
