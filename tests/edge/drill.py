@@ -9,7 +9,6 @@ and how many call records both nodes have. Exit code 0 only if every call of eve
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import threading
@@ -17,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lab import ADDRESSES, SECRETS, Lab, Node, session, wait_until
+from lab import ADDRESSES, SECRETS, Lab, Node, argument_parser, judged, parse, session, wait_until
 from phones import ENCRYPTED, NUMBER, TENANT, Phones, summary
 
 from okitoki_agents.edge.guard.main import REFRESH_EVERY
@@ -239,30 +238,22 @@ class Drills:
         good = good and phones.encrypted_as_told()
         left = sum(int(redis(node, "DBSIZE", database=n)) for node in self.lab.nodes for n in (1, 2))
         kept_calls = f"{whole} whole records, {left} calls left in the engines' databases"
-        print(f"{'ok  ' if good else 'FAIL'} {name}: {seen} | {summary(verdicts)} | {kept_calls}", flush=True)
-        return good
+        return judged(name, f"{seen} | {summary(verdicts)} | {kept_calls}", good)
 
 
 def main() -> int:
     faults = sorted(name.removeprefix("f_") for name in vars(Drills) if name.startswith("f_"))
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--tree", type=Path, required=True)
-    parser.add_argument("--site", type=Path, required=True)
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--calls", type=int, default=10)
     parser.add_argument("--encrypted", choices=ENCRYPTED, default="no", help="phones with TLS and SRTP; carrier too")
     parser.add_argument("--rolled-over", type=int, default=0, help="how often calls' sequence numbers began anew")
-    parser.add_argument("--keep", type=Path, help="leave logs and the phones' records in this folder")
     parser.add_argument("--short", action="store_true", help="a stream of short calls instead of long ones")
-    parser.add_argument("faults", nargs="*", help=f"of {', '.join(faults)} (all)")
-    options = parser.parse_args()
-    chosen = options.faults or faults
-    if unknown := set(chosen) - set(faults):
-        parser.error(f"no such fault: {', '.join(sorted(unknown))}")
+    options = parse(parser, "fault", faults)
     with session(options.tree, options.site, options.keep) as lab:
         print(f"both nodes good after {lab.wait_good(60):.1f} s; addresses {sorted(ADDRESSES)}", flush=True)
         drills = Drills(lab, options.encrypted, options.rolled_over)
-        rounds = [(number, name) for number in range(options.rounds) for name in chosen]
+        rounds = [(number, name) for number in range(options.rounds) for name in options.chosen]
         results = [drills.run(n, lab.work / "calls" / f"{r}-{n}", options.calls, options.short) for r, n in rounds]
     return 0 if all(results) else 1
 

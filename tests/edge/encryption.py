@@ -7,7 +7,6 @@ A line for each CASE. Exit code 0 only if each was as it must be.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 import lab as labs
 import trustme
 from drill import Drills, records, redis
-from lab import Lab, session, wait_until
+from lab import Lab, argument_parser, judged, parse, session, wait_until
 from phones import HOST, Phones, summary
 
 from okitoki_phones.judge import COMPLETED
@@ -120,26 +119,17 @@ class Encryption:
         return summary(verdicts), good
 
     def run(self, name: str) -> bool:
-        seen, good = getattr(self, f"c_{name}")()
-        print(f"{'ok  ' if good else 'FAIL'} {name}: {seen}", flush=True)
-        return bool(good)
+        return judged(name, *getattr(self, f"c_{name}")())
 
 
 def main() -> int:
     cases = [name.removeprefix("c_") for name in vars(Encryption) if name.startswith("c_")]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--tree", type=Path, required=True)
-    parser.add_argument("--site", type=Path, required=True)
-    parser.add_argument("--keep", type=Path, help="leave logs and the phones' records in this folder")
-    parser.add_argument("cases", nargs="*", help=f"of {', '.join(cases)} (all)")
-    options = parser.parse_args()
-    chosen = options.cases or cases
-    if unknown := set(chosen) - set(cases):
-        parser.error(f"no such case: {', '.join(sorted(unknown))}")
+    parser = argument_parser(__doc__)
+    options = parse(parser, "case", cases)
     with session(options.tree, options.site, options.keep) as lab:
         lab.wait_good(60)
         encryption = Encryption(lab, lab.work / "calls")
-        results = [encryption.run(name) for name in chosen]
+        results = [encryption.run(name) for name in options.chosen]
     return 0 if results and all(results) else 1
 
 

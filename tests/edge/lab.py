@@ -7,6 +7,7 @@ second, as kubelet does. Needs root and the tree (`make images` or mmdebstrap le
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -348,3 +349,28 @@ def session(tree: Path, site: Path, keep: Path | None = None) -> Iterator[Lab]:
             for folder in filter(lambda name: (work / name).exists(), ("a/logs", "b/logs", "calls")):
                 shutil.copytree(work / folder, keep / folder, dirs_exist_ok=True)
         shutil.rmtree(work, ignore_errors=True)
+
+
+def argument_parser(text: str | None) -> argparse.ArgumentParser:
+    """What every program on the lab is told; `text`: what it is for."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--tree", type=Path, required=True)
+    parser.add_argument("--site", type=Path, required=True)
+    parser.add_argument("--keep", type=Path, help="leave logs and the phones' records in this folder")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, what: str, known: list[str]) -> argparse.Namespace:
+    """The command line; `chosen` are those of `known` that it names, or all of them."""
+    parser.add_argument("chosen", metavar=what.upper(), nargs="*", help=f"of {', '.join(known)} (all)")
+    options = parser.parse_args()
+    if unknown := set(options.chosen) - set(known):
+        parser.error(f"no such {what}: {', '.join(sorted(unknown))}")
+    options.chosen = options.chosen or known
+    return options
+
+
+def judged(name: str, seen: str, good: bool) -> bool:
+    """Tell what was seen and whether that is right."""
+    print(f"{'ok  ' if good else 'FAIL'} {name}: {seen}", flush=True)
+    return good

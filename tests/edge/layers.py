@@ -9,7 +9,6 @@ code 0 only if every call went where it must, in time, and was answered.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import shutil
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from drill import Drills, records, redis
-from lab import PHONES, SECOND_TRUNK, SIP, Lab, Node, session, sh, wait_until
+from lab import PHONES, SECOND_TRUNK, SIP, Lab, Node, argument_parser, judged, parse, session, sh, wait_until
 from phones import HOST, LANDLINE, NUMBER, TENANT, Phones, summary
 
 from okitoki_agents.edge.render import SILENT_SECONDS
@@ -127,6 +126,16 @@ class Layers:
         good = good and all(verdict.outcome == COMPLETED for verdict in verdicts)
         return f"{dict(ends)}, landline after median {middle:.2f} worst {worst:.2f} s", good
 
+    def _ends(self, phones: Phones, *, long: bool = False) -> Counter[str]:
+        """Where calls end for a while, one a second, with or without those that last."""
+        try:
+            phones.call(short=[STREAM], long=long)
+            time.sleep(self.seconds)
+            phones.finish()
+        finally:
+            phones.close()
+        return ways(phones.records())[0]
+
     def s_no_routes(self) -> tuple[str, bool]:
         """The edge has never heard of the tenant's app."""
         return self._to_landline(self._phones("no_routes", 0, 0))
@@ -176,14 +185,8 @@ class Layers:
     def s_busy(self) -> tuple[str, bool]:
         """Every agent talks: that is no fault of the site, and the carrier is told so."""
         phones = self._phones("busy", 2, 0)
-        try:
-            phones.register()
-            phones.call(short=[STREAM], long=True)
-            time.sleep(self.seconds)
-            phones.finish()
-        finally:
-            phones.close()
-        ends, _ = ways(phones.records())
+        phones.register()
+        ends = self._ends(phones, long=True)
         return str(dict(ends)), ends["landline"] == 0 and ends["agent"] == 2 and sum(ends.values()) > 2
 
     def s_restricted(self) -> tuple[str, bool]:
@@ -220,13 +223,7 @@ class Layers:
         phones = self._phones("restricted_without_landline", 0, 2)
         phones.landline = ""
         phones.publish("Restricted")
-        try:
-            phones.call(short=[STREAM], long=False)
-            time.sleep(self.seconds)
-            phones.finish()
-        finally:
-            phones.close()
-        ends, _ = ways(phones.records())
+        ends = self._ends(phones)
         return str(dict(ends)), set(ends) == {"480 No Agent In The Queue"}
 
     def s_takeover(self) -> tuple[str, bool]:
@@ -344,30 +341,21 @@ class Layers:
         )
 
     def run(self, name: str) -> bool:
-        seen, good = getattr(self, f"s_{name}")()
-        print(f"{'ok  ' if good else 'FAIL'} {name}: {seen}", flush=True)
-        return bool(good)
+        return judged(name, *getattr(self, f"s_{name}")())
 
 
 def main() -> int:
     states = [name.removeprefix("s_") for name in vars(Layers) if name.startswith("s_")]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--tree", type=Path, required=True)
-    parser.add_argument("--site", type=Path, required=True)
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=15.0, help="of calls in each state, one a second")
-    parser.add_argument("--keep", type=Path, help="leave logs and the phones' records in this folder")
-    parser.add_argument("states", nargs="*", help=f"of {', '.join(states)} (all)")
-    options = parser.parse_args()
-    chosen = options.states or states
-    if unknown := set(chosen) - set(states):
-        parser.error(f"no such state: {', '.join(sorted(unknown))}")
+    options = parse(parser, "state", states)
     results: list[bool] = []
     with session(options.tree, options.site, options.keep) as lab:
         lab.wait_good(60)
         for number in range(options.rounds):
             layers = Layers(lab, lab.work / "calls" / str(number), options.seconds)
-            results += [layers.run(name) for name in chosen]
+            results += [layers.run(name) for name in options.chosen]
     return 0 if results and all(results) else 1
 
 

@@ -10,7 +10,6 @@ established call was dropped, no packet reached another call, and both nodes cam
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import random
 import re
@@ -24,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from drill import records
-from lab import ADDRESSES, Lab, Node, in_cgroup, session, wait_until
+from lab import ADDRESSES, Lab, Node, argument_parser, in_cgroup, parse, session, wait_until
 from phones import NUMBER, TENANT, Phones, summary
 
 from okitoki_phones.judge import DROPPED, FAILED
@@ -230,26 +229,19 @@ class Storm:
 
 def main() -> int:
     kinds = sorted(name.removeprefix("f_") for name in vars(Storm) if name.startswith("f_"))
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--tree", type=Path, required=True)
-    parser.add_argument("--site", type=Path, required=True)
+    parser = argument_parser(__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--storms", type=int, default=1)
     parser.add_argument("--flaps", type=int, default=25, help="per storm")
     parser.add_argument("--calls", type=int, default=6, help="that last the whole storm")
-    parser.add_argument("--keep", type=Path, help="leave logs and the phones' records in this folder")
-    parser.add_argument("kinds", nargs="*", help=f"of {', '.join(kinds)} (all)")
-    options = parser.parse_args()
-    chosen = options.kinds or kinds
-    if unknown := set(chosen) - set(kinds):
-        parser.error(f"no such kind: {', '.join(sorted(unknown))}")
+    options = parse(parser, "kind", kinds)
     results = []
     with session(options.tree, options.site, options.keep) as lab:
         lab.wait_good(60)
         for seed in range(options.seed, options.seed + options.storms):
             print(f"seed {seed}:", flush=True)
             calls = lab.work / "calls" / str(seed)
-            results.append(Storm(lab, seed).run(chosen, options.flaps, calls, options.calls))
+            results.append(Storm(lab, seed).run(options.chosen, options.flaps, calls, options.calls))
     return 0 if all(results) else 1
 
 
