@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from support.tls import tls_server
 
 from okitoki.kube import pki
 from okitoki.kube.pki import (
@@ -111,18 +110,6 @@ def test_ids_of_a_bundle(authority: Authority) -> None:
     assert certificate_ids("") == frozenset()
 
 
-@asynccontextmanager
-async def server(folder: Path, pair: KeyPair) -> AsyncIterator[int]:
-    """A TLS server with this certificate; its port."""
-    (folder / "crt").write_text(pair.certificate)
-    (folder / "key").write_text(pair.key)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(folder / "crt", folder / "key")
-    running = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=tls)
-    async with running:
-        yield running.sockets[0].getsockname()[1]
-
-
 async def shake_hands(port: int, trusted: str, name: str) -> None:
     """Raises ssl.SSLCertVerificationError."""
     tls = ssl.create_default_context(cadata=trusted)
@@ -135,7 +122,7 @@ async def shake_hands(port: int, trusted: str, name: str) -> None:
 async def test_tls_accepts_it_for_its_names_and_no_other(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     authority = Authority(new_authority(now))
-    async with server(tmp_path, authority.issue(NAMES, now)) as port:
+    async with tls_server(tmp_path, authority.issue(NAMES, now)) as port:
         for name in NAMES:
             await shake_hands(port, authority.certificate, name)
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -148,7 +135,7 @@ async def test_who_knows_only_the_old_authority_or_only_the_new_one_accepts_the_
     now = datetime.now(UTC)
     old, new = Authority(new_authority(now)), Authority(new_authority(now))
     crossed = Authority(new.pair, old.certify(new, now))
-    async with server(tmp_path, crossed.issue(NAMES, now)) as port:
+    async with tls_server(tmp_path, crossed.issue(NAMES, now)) as port:
         for trusted in (old.certificate, new.certificate, old.certificate + new.certificate):
             await shake_hands(port, trusted, NAMES[0])
         with pytest.raises(ssl.SSLCertVerificationError):

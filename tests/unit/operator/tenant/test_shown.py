@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from support.tls import tls_server
 from unit.operator.factory import AUTHORITY, NOW
 
 from okitoki.kube.pki import KeyPair
@@ -31,19 +29,8 @@ def a_pod(name: str, phase: str = "Running", **metadata: Any) -> Manifest:
     }
 
 
-@asynccontextmanager
-async def server(folder: Path, pair: KeyPair) -> AsyncIterator[int]:
-    (folder / "crt").write_text(pair.certificate)
-    (folder / "key").write_text(pair.key)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(folder / "crt", folder / "key")
-    running = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=tls)
-    async with running:
-        yield running.sockets[0].getsockname()[1]
-
-
 async def test_a_handshake_tells_the_certificate(tmp_path: Path) -> None:
-    async with server(tmp_path, PAIR) as port:
+    async with tls_server(tmp_path, PAIR) as port:
         assert await tls_handshake("127.0.0.1", port) == id_of(PAIR)
 
 
