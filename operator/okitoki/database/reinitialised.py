@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from okitoki.kube.resources import PLATFORM_GROUP, Manifest
+from okitoki.kube.times import rfc3339
 
 REINITIALISED = f"{PLATFORM_GROUP}/reinitialised"
 
@@ -28,7 +29,7 @@ def reinitialised(config_map: Manifest | None) -> Reinitialised | None:
     text = ((config_map or {}).get("metadata", {}).get("annotations") or {}).get(REINITIALISED, "")
     try:
         found = json.loads(text)
-        at = datetime.fromisoformat(found["at"]).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = rfc3339(datetime.fromisoformat(found["at"]).astimezone(UTC))
         return Reinitialised(str(found["member"])[:63], at, str(found["reason"])[:1024])
     except (ValueError, KeyError, TypeError, OverflowError):
         return None

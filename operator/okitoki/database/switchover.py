@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from okitoki.database.rebuild import Losses
 from okitoki.database.state import DatabaseState, Member
+from okitoki.kube.times import age_of_request
 
 FRESH = timedelta(seconds=120)
 """An older request is refused: a manifest with the annotation that is applied again must not change the primary."""
@@ -44,9 +45,9 @@ _NO_PRIMARY = "no member takes writes now, a failover may be under way: wait for
 
 def _stale(time: str, now: datetime) -> str | None:
     try:
-        age = now - datetime.fromisoformat(time)
-    except (ValueError, TypeError):
-        return f"the request {time[:40]!r} is no time with a zone such as 2026-11-25T12:00:00Z: ask again"
+        age = age_of_request(time, now)
+    except ValueError as error:
+        return str(error)
     if abs(age) > FRESH:
         return f"the request is of {time[:40]}, more than {FRESH.total_seconds():.0f} s from now: ask again"
     return None

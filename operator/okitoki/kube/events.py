@@ -13,6 +13,7 @@ import aiohttp
 
 from okitoki.kube import labels
 from okitoki.kube.client import ApiError, Client
+from okitoki.kube.times import rfc3339
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def event_manifest(
     """The Event object; `suffix` makes its name unique."""
     metadata = resource["metadata"]
     namespace = metadata.get("namespace")
-    time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    time = rfc3339(now)
     return {
         "apiVersion": "v1",
         "kind": "Event",

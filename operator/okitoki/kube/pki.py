@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from okitoki.kube.resources import Manifest
+from okitoki.kube.times import age_of_request
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
 SERVER_LIFETIME = timedelta(days=365)
@@ -247,10 +247,10 @@ def request_problem(requested: str, now: datetime) -> str:
     if not requested:
         return ""
     try:
-        ahead = datetime.fromisoformat(requested) - now
-    except (ValueError, TypeError):
-        return f"the request {requested[:40]!r} is no time with a zone such as 2026-11-25T12:00:00Z: ask again"
-    return f"the request is for {requested[:40]}, which is still to come: ask again" if ahead > CLOCK_SKEW else ""
+        age = age_of_request(requested, now)
+    except ValueError as error:
+        return str(error)
+    return f"the request is for {requested[:40]}, which is still to come: ask again" if -age > CLOCK_SKEW else ""
 
 
 def certificate_id(certificate: x509.Certificate) -> str:
@@ -267,12 +267,6 @@ def certificate_ids(pem: str) -> frozenset[str]:
         except ValueError:
             continue
     return frozenset(found)
-
-
-def key_pair(secret: Manifest) -> KeyPair:
-    """The pair in a Secret of type `kubernetes.io/tls`; raises `KeyError` when it lacks a key."""
-    data = secret.get("data") or {}
-    return KeyPair(decode(data["tls.crt"]), decode(data["tls.key"]))
 
 
 def encode(text: str) -> str:

@@ -16,6 +16,7 @@ from okitoki.kube.authority import AuthoritySet
 from okitoki.kube.pki import KeyPair, Leaf, request_problem
 from okitoki.kube.resources import Manifest
 from okitoki.kube.rotation import Report
+from okitoki.kube.times import rfc3339
 from okitoki.reconcile.conditions import Condition, failing, good, progressing
 
 CERTIFICATE_CURRENT = "CertificateCurrent"
@@ -41,7 +42,7 @@ def certificate_status(authorities: AuthoritySet, pair: KeyPair | None, use: InU
     return {
         "authority": None if _others(leaf, use) else authorities.current.id,
         "trusted": sorted(trusted),
-        "expires": leaf.expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "expires": rfc3339(leaf.expires),
     }
 
 

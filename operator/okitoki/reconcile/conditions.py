@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from okitoki.kube.times import rfc3339
+
 Status = Literal["True", "False", "Unknown"]
 
 READY = "Ready"
@@ -91,7 +93,7 @@ def merge(
                 "reason": condition.reason,
                 "message": condition.message,
                 "observedGeneration": generation,
-                "lastTransitionTime": previous["lastTransitionTime"] if same else now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "lastTransitionTime": previous["lastTransitionTime"] if same else rfc3339(now),
             }
         )
     return merged

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from okitoki.api.tenant import Tenant
+from okitoki.kube.times import rfc3339_of_epoch
 from okitoki.reconcile.conditions import Condition
 from okitoki.reconcile.kind import News
 from okitoki.tenant.facts import Observed, landlines, without_landline
@@ -94,7 +94,7 @@ def landlines_active(observed: Observed) -> list[Condition]:
     if not active:
         return []
     text = "; ".join(
-        f"calls in region {region} go to landlines since {_time(mode.since)}: {REASONS[mode.reason]}"
+        f"calls in region {region} go to landlines since {rfc3339_of_epoch(mode.since)}: {REASONS[mode.reason]}"
         for region, mode in active
     )
     return [Condition("LandlinesActive", "True", active[0][1].reason, text, abnormal=True)]
@@ -109,7 +109,7 @@ def backup_status(tenant: Tenant, observed: Observed, before: Mapping[str, Any])
             known[region.name] = {
                 "region": region.name,
                 "mode": mode.mode,
-                "since": _time(mode.since),
+                "since": rfc3339_of_epoch(mode.since),
                 "reason": mode.reason,
                 "switches": mode.switches,
             }
@@ -134,10 +134,6 @@ def layer_news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News
         text = f"calls in region {item['region']} go {way} since {item['since']}: {REASONS[item['reason']]}{missed}"
         found.append(News("LandlinesActive" if away else "AgentsActive", text, warning=away))
     return found
-
-
-def _time(epoch_seconds: int) -> str:
-    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _off(kind: str, reason: str, message: str) -> Condition:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from okitoki.kube.times import rfc3339_of_epoch
 from okitoki.reconcile.conditions import Condition
 from okitoki.reconcile.kind import News
 from okitoki.voiceregion.facts import EdgePod, Trunk
@@ -46,7 +46,7 @@ def trunk_reachable(found: Sequence[Trunk]) -> Condition:
 def describe(trunk: Trunk) -> str:
     """Which trunk, what it does, since when, with which code."""
     code = f" ({trunk.code})" if trunk.code else ""
-    since = f" since {_time(trunk.since)}" if trunk.since else ""
+    since = f" since {rfc3339_of_epoch(trunk.since)}" if trunk.since else ""
     return f"{trunk.host} of {trunk.carrier} {WORDS[trunk.state]}{code}{since}"
 
 
@@ -54,7 +54,7 @@ def trunk_status(found: Iterable[Trunk]) -> list[dict[str, Any]]:
     """`status.trunks`."""
     return [
         {"host": trunk.host, "carrier": trunk.carrier, "state": trunk.state}
-        | ({"since": _time(trunk.since)} if trunk.since else {})
+        | ({"since": rfc3339_of_epoch(trunk.since)} if trunk.since else {})
         | ({"code": trunk.code} if trunk.code else {})
         for trunk in found
     ]
@@ -73,7 +73,3 @@ def trunk_news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News
         reason = {"Silent": "TrunkSilent", "Refuses": "TrunkRefuses", "Answers": "TrunkAnswers"}[state]
         found.append(News(reason, text, warning=state != "Answers"))
     return found
-
-
-def _time(epoch_seconds: int) -> str:
-    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
