@@ -31,16 +31,20 @@ def decide_switchover(
 ) -> Switchover:
     """`requested`: the annotation's value, `TIME` or `TIME MEMBER`. Only a cluster that is whole changes its primary
     without need."""
+    time, to = parts_of(requested)
+    if obstacle := _stale(time, now):
+        return Switchover(None, obstacle)
+    if (primary := state.primary) is None:
+        return Switchover(None, "no member takes writes now, a failover may be under way: wait for it")
+    if obstacle := (_unfit(to, primary, state) if to else None) or _not_whole(primary, state, losses, instances):
+        return Switchover(None, obstacle)
+    return Switchover(primary, f"{primary.name} gives its role {f'to {to}' if to else 'away'}, as requested", to)
+
+
+def parts_of(requested: str) -> tuple[str, str | None]:
+    """The time of a request, and the member that it names, if any."""
     time, _, member = requested.partition(" ")
-    to = member.strip() or None
-    obstacle = _stale(time, now) or (_unfit(to, state) if to else None) or _not_whole(state, losses, instances)
-    if obstacle or state.primary is None:
-        return Switchover(None, obstacle or _NO_PRIMARY)
-    away = f"to {to}" if to else "away"
-    return Switchover(state.primary, f"{state.primary.name} gives its role {away}, as requested", to)
-
-
-_NO_PRIMARY = "no member takes writes now, a failover may be under way: wait for it"
+    return time, member.strip() or None
 
 
 def _stale(time: str, now: datetime) -> str | None:
@@ -53,16 +57,14 @@ def _stale(time: str, now: datetime) -> str | None:
     return None
 
 
-def _unfit(name: str, state: DatabaseState) -> str | None:
+def _unfit(name: str, primary: Member, state: DatabaseState) -> str | None:
     """Why this member cannot have the role."""
-    others = ", ".join(item.name for item in state.members if item != state.primary and item.name in state.voters)
+    others = ", ".join(item.name for item in state.members if item != primary and item.name in state.voters)
     instead = f"name {others}" if others else "wait until one is"
     found = next((item for item in state.members if item.name == name), None)
-    if state.primary is None:
-        return _NO_PRIMARY
     if found is None:
         return f"there is no member {name[:40]!r}: {instead}"
-    if found == state.primary:
+    if found == primary:
         return f"{name} is the primary already: nothing to do"
     if not found.in_order:
         why = found.problem or (f"its state is {found.state or 'not known'}" if found.ready else "it is not ready")
@@ -72,11 +74,9 @@ def _unfit(name: str, state: DatabaseState) -> str | None:
     return None
 
 
-def _not_whole(state: DatabaseState, losses: Losses, instances: int) -> str | None:
-    if state.primary is None:
-        return _NO_PRIMARY
+def _not_whole(primary: Member, state: DatabaseState, losses: Losses, instances: int) -> str | None:
     if losses.members or state.in_order < instances or len(state.members) != instances:
         return f"{state.in_order} of {instances} members are in order: see the condition DatabaseReady, mend that first"
     if not state.voters:
-        return f"{state.primary.name} has no synchronous standby that could take over: wait for one"
+        return f"{primary.name} has no synchronous standby that could take over: wait for one"
     return None

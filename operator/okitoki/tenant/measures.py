@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from okitoki.api.tenant import Tenant
+from okitoki.database.switchover import parts_of
 from okitoki.kube import labels
 from okitoki.metrics.domain import Measures
 from okitoki.reconcile.certificate import certificate_measures
@@ -55,7 +56,7 @@ def last_switchover(tenant: Tenant, observed: Observed, outcome: Outcome) -> Map
         return known
     primary, error = observed.database.primary, outcome.acted[SWITCH_OVER]
     requested = tenant.metadata.annotations[labels.SWITCHOVER]
-    named = requested.partition(" ")[2].strip()
+    _, named = parts_of(requested)
     return {
         "requested": requested[:64],
         "succeeded": error is None,
