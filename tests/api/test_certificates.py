@@ -182,8 +182,10 @@ async def test_at_rest_everything_is_current_and_nothing_is_written(platform: In
         assert (await condition(world, kind, name))["reason"] == "Current"
         assert await world.reconcile(name, kind=kind.kind) == []
     async with leader(world) as (keeper, client, series):
+        known = world.authorities.latest
         await keeper.look()
         assert client.writes == []
+        assert world.authorities.latest is known, "what it has read of certificates is kept"
         page = series_of(series)
         assert page["okitoki_authority_rotating"] == 0
         assert page["okitoki_certificate_expiry_seconds"] == world.authorities.latest.current.expires.timestamp()

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from okitoki.kube import labels, names
 from okitoki.kube.client import ApiError, Client
@@ -21,7 +22,7 @@ from okitoki.kube.resources import SECRET, Manifest
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AuthoritySet:
     """The authorities at one moment."""
 
@@ -46,7 +47,7 @@ class AuthoritySet:
         parts = [self.current.certificate, self.next.certificate if self.next else "", self.previous]
         return "".join(f"{part.strip()}\n" for part in parts if part.strip())
 
-    @property
+    @cached_property
     def ids(self) -> frozenset[str]:
         """The authorities of `bundle`."""
         return certificate_ids(self.bundle)

@@ -71,7 +71,7 @@ class AuthorityKeeper:
         Raises: what the API raises; `ValueError` when the Secret holds no CA any more.
         """
         raw = await self._read()
-        found = authority_set(raw)
+        found = self._known(raw) or authority_set(raw)
         self._take(found)
         under_way = is_under_way(found)
         step = next_step(found, await self._reports() if under_way else [], self._ctx.now())
@@ -93,6 +93,12 @@ class AuthorityKeeper:
             known = self._ctx.authorities.latest
             raw = await client.create(authority_secret(known.data, namespace, own=known.own))
         return raw
+
+    def _known(self, raw: Manifest) -> AuthoritySet | None:
+        """What was read before, while the Secret is the same: an authority keeps the facts of certificates it has read,
+        and another object would begin anew."""
+        known = self._ctx.authorities.latest
+        return known if known.version and raw["metadata"].get("resourceVersion") == known.version else None
 
     def _take(self, found: AuthoritySet) -> None:
         before, self._ctx.authorities.latest = self._ctx.authorities.latest, found
