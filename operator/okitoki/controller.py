@@ -13,6 +13,7 @@ import aiohttp
 
 from okitoki.kube import labels, names
 from okitoki.kube.client import ApiError
+from okitoki.kube.edge_report import LandlineMode, landline_modes
 from okitoki.kube.lease import NotLeading
 from okitoki.kube.resources import NODE, POD, SECRET, TENANT, VOICE_REGION, Manifest, ResourceType
 from okitoki.logs import log_context
@@ -21,7 +22,7 @@ from okitoki.reconcile.authority import AuthorityKeeper
 from okitoki.reconcile.kind import Context, Kind
 from okitoki.reconcile.loop import ApplyRefused, Reconciler, retry_after
 from okitoki.reconcile.queue import WorkQueue
-from okitoki.reconcile.trigger import concerned_tenants, fingerprint
+from okitoki.reconcile.trigger import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Controller:
         self._kinds = {kind.resource.kind: kind for kind in kinds}
         self._reconcilers = {name: Reconciler(kind, ctx) for name, kind in self._kinds.items()}
         self._fingerprints: dict[tuple[str, str, str], str] = {}
-        self._edge_pods: dict[tuple[str, str, str], Manifest] = {}
+        self._landlines: dict[tuple[str, str, str], dict[str, LandlineMode]] = {}
         self.queue_watch: metrics.QueueWatch[Key] = metrics.QueueWatch(controller_name)
         self.queue: WorkQueue[Key] = WorkQueue(self.queue_watch)
         self._keeper = AuthorityKeeper(ctx, self.add_all)
@@ -104,14 +105,17 @@ class Controller:
         else:
             self._owned_changed(metadata.get("labels") or {})
             if body["kind"] == POD.kind and labels.EDGE_STATUS in (metadata.get("annotations") or {}):
-                self._edge_spoke(identity, None if event_type == "DELETED" else body)
+                self._edge_spoke(identity, {} if event_type == "DELETED" else landline_modes(body))
 
-    def _edge_spoke(self, identity: tuple[str, str, str], pod: Manifest | None) -> None:
-        """Tenants whose calls go elsewhere now."""
-        for name in concerned_tenants(self._edge_pods.pop(identity, None), pod):
-            self.queue.add((TENANT.kind, name))
-        if pod is not None:
-            self._edge_pods[identity] = pod
+    def _edge_spoke(self, identity: tuple[str, str, str], modes: dict[str, LandlineMode]) -> None:
+        """Tenants whose calls go elsewhere now. A pod that is gone or has lost the SIP address says nothing any more,
+        which is no news of a tenant."""
+        before = self._landlines.pop(identity, {})
+        for name, mode in modes.items():
+            if before.get(name) != mode:
+                self.queue.add((TENANT.kind, name))
+        if modes:
+            self._landlines[identity] = modes
 
     def _resource_changed(self, event_type: str | None, body: Manifest) -> None:
         kind, name = body["kind"], body["metadata"]["name"]

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from okitoki.kube import labels
-from okitoki.kube.edge_report import landline_modes
 
 PATRONI_STATUS = "status"
 """Annotation that Patroni rewrites on its pod each loop; of interest are role, state and timeline, not positions."""
@@ -30,13 +29,6 @@ def fingerprint(manifest: Mapping[str, Any]) -> str:
         case _:
             relevant = _other(manifest)
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
-
-
-def concerned_tenants(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> set[str]:
-    """Tenants of which an edge's pod says something else than it did: where their calls go. None: there is no pod."""
-    old, new = (landline_modes(dict(pod)) if pod else {} for pod in (before, after))
-    # A pod that has lost the SIP address says nothing any more, which is no news of a tenant.
-    return {tenant for tenant, mode in new.items() if old.get(tenant) != mode}
 
 
 def _other(manifest: Mapping[str, Any]) -> Any:
