@@ -103,7 +103,7 @@ def landlines_active(observed: Observed) -> list[Condition]:
 def backup_status(tenant: Tenant, observed: Observed, before: Mapping[str, Any]) -> dict[str, Any]:
     """`status.backup`. Of a region whose edge does not say anything now what it said last is kept."""
     armed = {"LandlineArmed": "Landlines", "CarrierForwardingArmed": "CarrierForwarding"}
-    known = {item["region"]: item for item in (before.get("backup") or {}).get("landlines") or []}
+    known = _landlines_told(before)
     for region in observed.regions:
         if (mode := region.landlines) is not None:
             known[region.name] = {
@@ -120,9 +120,9 @@ def backup_status(tenant: Tenant, observed: Observed, before: Mapping[str, Any])
 
 def layer_news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News]:
     """Each switch of a tenant's calls to landlines and back; several between two looks are told as one."""
-    old = {item["region"]: item for item in (before.get("backup") or {}).get("landlines") or []}
+    old = _landlines_told(before)
     found = []
-    for item in (after.get("backup") or {}).get("landlines") or []:
+    for item in _landlines_told(after).values():
         was = old.get(item["region"], {"mode": "Agents", "switches": 0})
         if (item["mode"], item["since"]) == (was["mode"], was.get("since")):
             continue
@@ -134,6 +134,11 @@ def layer_news(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[News
         text = f"calls in region {item['region']} go {way} since {item['since']}: {REASONS[item['reason']]}{missed}"
         found.append(News("LandlinesActive" if away else "AgentsActive", text, warning=away))
     return found
+
+
+def _landlines_told(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """`status.backup.landlines` by region."""
+    return {item["region"]: item for item in (status.get("backup") or {}).get("landlines") or []}
 
 
 def _off(kind: str, reason: str, message: str) -> Condition:
