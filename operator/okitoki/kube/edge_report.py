@@ -12,6 +12,10 @@ from okitoki.kube import labels
 from okitoki.kube.resources import Manifest
 
 Mode = Literal["Agents", "Landlines"]
+TrunkState = Literal["Answers", "Silent", "Refuses", "Unproven"]
+DEAD_TRUNK: frozenset[TrunkState] = frozenset({"Silent", "Refuses"})
+"""The edge leaves such a trunk out while another one lives."""
+
 _MODES: Mapping[Any, Mode] = {"agents": "Agents", "landlines": "Landlines"}
 _REASONS = {
     "no-routes": "NoRoutes",

@@ -16,11 +16,10 @@ from okitoki.database.state import SYNC_CONFIG_MAP, database_state, pod_problem,
 from okitoki.database.stopping import CONFIG_MAP, stop_announced
 from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
-from okitoki.kube.authority import AuthoritySet
 from okitoki.kube.diff import parse_quantity
-from okitoki.kube.edge_report import LandlineMode, landline_modes
+from okitoki.kube.edge_report import DEAD_TRUNK, LandlineMode, landline_modes
 from okitoki.kube.ownership import namespace_state
-from okitoki.kube.pki import KeyPair, certificate_ids, decode
+from okitoki.kube.pki import KeyPair, Leaf, certificate_ids, decode
 from okitoki.kube.resources import NAMESPACE, NODE, PERSISTENT_VOLUME_CLAIM, POD, STORAGE_CLASS, Manifest, ObjectKey
 from okitoki.reconcile.certificate import InUse
 from okitoki.reconcile.index import by_age
@@ -80,7 +79,7 @@ async def observe(
         now=ctx.now(),
         database_replicas=_replicas(live.get(ObjectKey("StatefulSet", namespace, names.POSTGRES))),
         stop_announced=stop_announced(store),
-        use=await _use(authorities, live, namespace, app_pods, shown),
+        use=await _use(authorities.current.leaf(secrets.tls), live, namespace, app_pods, shown),
         reinitialised=reinitialised(store),
         retained=await _retained(ctx, live_namespace) if state == "foreign" else None,
     )
@@ -208,15 +207,12 @@ def landline_mode(pods: list[Manifest], tenant: str) -> LandlineMode | None:
 def dead_trunks(region: Manifest) -> tuple[str, ...]:
     """Trunks of a region in words when the status of the region says that all are dead."""
     trunks = (region.get("status") or {}).get("trunks") or []
-    if not all(trunk["state"] in ("Silent", "Refuses") for trunk in trunks):
+    if not all(trunk["state"] in DEAD_TRUNK for trunk in trunks):
         return ()
     return tuple(f"{trunk['host']} {trunk['state']} since {trunk.get('since', 'an unknown time')}" for trunk in trunks)
 
 
-async def _use(
-    authorities: AuthoritySet, live: Live, namespace: str, pods: list[Manifest], shown: ShownCertificates
-) -> InUse:
-    leaf = authorities.current.leaf(_secrets(live, namespace).tls)
+async def _use(leaf: Leaf | None, live: Live, namespace: str, pods: list[Manifest], shown: ShownCertificates) -> InUse:
     bundle = live.get(ObjectKey("ConfigMap", namespace, names.CA_CONFIG_MAP)) or {}
     trusted = (bundle.get("data") or {}).get("ca.crt")
     return InUse(

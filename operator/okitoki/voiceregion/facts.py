@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from okitoki.kube import names
 from okitoki.kube.authority import AuthoritySet
+from okitoki.kube.edge_report import DEAD_TRUNK, TrunkState
 from okitoki.kube.ownership import NamespaceState
 from okitoki.kube.pki import KeyPair
 from okitoki.reconcile.certificate import InUse
@@ -16,9 +16,6 @@ REPLICAS = 2
 """Nodes of an edge: one carries, the other takes over."""
 ADDRESSES = ("sip", "https", "media-1", "media-2")
 EDGE_KEYS = ("redis-password", "nonce-secret")
-
-TrunkState = Literal["Answers", "Silent", "Refuses", "Unproven"]
-DEAD: frozenset[TrunkState] = frozenset({"Silent", "Refuses"})
 
 Values = Mapping[str, str]
 """Keys and values of a Secret, decoded."""
@@ -38,7 +35,7 @@ class Trunk:
     @property
     def dead(self) -> bool:
         """Whether the edge leaves it out while another one lives."""
-        return self.state in DEAD
+        return self.state in DEAD_TRUNK
 
 
 @dataclass(frozen=True, slots=True)

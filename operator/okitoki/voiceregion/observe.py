@@ -8,7 +8,7 @@ from typing import Any
 from okitoki.api.voiceregion import VoiceRegion
 from okitoki.kube import labels, names
 from okitoki.kube.apply import Live
-from okitoki.kube.edge_report import edge_report
+from okitoki.kube.edge_report import TrunkState, edge_report
 from okitoki.kube.ownership import namespace_state
 from okitoki.kube.pki import KeyPair, certificate_ids, decode
 from okitoki.kube.resources import NAMESPACE, NODE, POD, Manifest, ObjectKey, condition, condition_is_true
@@ -25,7 +25,6 @@ from okitoki.voiceregion.facts import (
     RegionClaim,
     Secrets,
     Trunk,
-    TrunkState,
     Values,
     Workload,
 )

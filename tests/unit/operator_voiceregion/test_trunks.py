@@ -7,10 +7,11 @@ import pytest
 from unit.operator_voiceregion.support import observed, pair, pod, region
 from unit.operator_voiceregion.test_observe import raw_pod
 
+from okitoki.kube.edge_report import TrunkState
 from okitoki.metrics.domain import Series
 from okitoki.reconcile.conditions import summary
 from okitoki.voiceregion.conditions import status
-from okitoki.voiceregion.facts import ADDRESSES, Trunk, TrunkState
+from okitoki.voiceregion.facts import ADDRESSES, Trunk
 from okitoki.voiceregion.measures import measures, news
 from okitoki.voiceregion.observe import edge_pod
 from okitoki.voiceregion.trunks import trunk_reachable, trunk_status, trunks
