@@ -83,6 +83,14 @@ def test_every_metric_that_is_named_exists(where: str, expression: str) -> None:
     assert unknown_words(expression, set(families())) == set()
 
 
+def test_a_legend_names_labels_that_its_expression_keeps() -> None:
+    for path in sorted((CHART / "files/dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel["targets"]:
+                kept = set(re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", target["expr"]))))
+                assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= kept, panel["title"]
+
+
 def test_a_metric_that_does_not_exist_would_be_found() -> None:
     assert unknown_words("max(okitoki_tenant_redy) == 0", set(families())) == {"okitoki_tenant_redy"}
 
