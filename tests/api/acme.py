@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import yaml
-from api.world import Crash, World, tenant
+from api.world import World, tenant
 
 from okitoki.kube import names
 from okitoki.kube import resources as kinds
@@ -59,16 +59,5 @@ async def replicas(world: World, kind: kinds.ResourceType, name: str) -> int:
 
 
 async def dying(world: World) -> int:
-    """Reconcile with operators that each die after one write, until one has nothing to write; how many died."""
-    deaths = quiet = 0
-    while quiet < 2:
-        assert deaths < 200
-        async with world.operator() as (reconcile, client):
-            client.crash_after = 1
-            try:
-                await reconcile("acme")
-                quiet += 1
-            except Crash:
-                deaths, quiet = deaths + 1, 0
-        await world.end_pods("acme")
-    return deaths
+    """See `World.dying`; pods end meanwhile."""
+    return await world.dying("acme", between=lambda: world.end_pods("acme"))

@@ -34,8 +34,7 @@ POD_ADDRESS = "198.19.0.9"
 @pytest.fixture
 async def platform(world: World) -> AsyncIterator[InForce]:
     """A region with its edge and tenant acme with its app, all in order, under an authority of yesterday."""
-    if not await world.admin.get(kinds.NAMESPACE, SYSTEM):
-        await world.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+    await world.make_namespace(SYSTEM)
     await world.admin.delete(kinds.SECRET, names.CA_SECRET, SYSTEM)
     yesterday = datetime.now(UTC) - timedelta(days=1)
     world.authorities.latest = await load_authorities(world.admin, SYSTEM, yesterday)

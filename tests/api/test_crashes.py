@@ -5,50 +5,24 @@ authorities: test_certificates.py.)
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from api.world import REGION, Crash, World, region, tenant
+from api.world import REGION, World, region, tenant
 
 from okitoki.kube import names
 from okitoki.kube import resources as kinds
 from okitoki.kube.resources import Manifest
 
 NAMESPACE = "tenant-acme"
-Between = Callable[[], Awaitable[None]] | None
 RANDOM = {"Secret"}
 """Kinds whose content differs each time."""
 
 
-async def dying(
-    world: World, name: str, kind: str = "Tenant", between: Callable[[], Awaitable[None]] | None = None
-) -> int:
-    """Reconcile with operators that each die right after one write, until two in a row have nothing to write; how many
-    died. `between`: what controllers do meanwhile."""
-    deaths = quiet = 0
-    while quiet < 2:
-        assert deaths < 200, "it never ends"
-        async with world.operator(kind) as (reconcile, client):
-            client.crash_after = 1
-            try:
-                await reconcile(name)
-                quiet += 1
-            except Crash:
-                deaths, quiet = deaths + 1, 0
-        if between is not None:
-            await between()
-    return deaths
-
-
-async def living(
-    world: World, name: str, kind: str = "Tenant", between: Callable[[], Awaitable[None]] | None = None
-) -> None:
-    """The same with operators that live."""
+async def living(world: World) -> None:
+    """What `World.dying` does of acme, with operators that live."""
     for _ in range(4):
-        await world.reconcile(name, kind=kind)
-        if between is not None:
-            await between()
+        await world.reconcile("acme")
 
 
 async def content(world: World, namespace: str, of: tuple[kinds.ResourceType, ...]) -> dict[str, Any]:
@@ -94,15 +68,15 @@ CHANGES = {
 async def test_a_change_of_a_tenant(world: World, change: dict[str, Any]) -> None:
     spec = {"numbers": [{"number": "+380441234567", "queue": "sales"}], "database": {"instances": 3}}
     await world.admin.create(tenant("acme", **spec))
-    await living(world, "acme")
+    await living(world)
     await world.admin.merge_patch(kinds.TENANT, "acme", {"spec": change})
-    assert await dying(world, "acme") > 0
+    assert await world.dying("acme") > 0
     died = await content(world, NAMESPACE, TENANT_KINDS)
     await _away(world)
     await world.admin.create(tenant("acme", **spec))
-    await living(world, "acme")
+    await living(world)
     await world.admin.merge_patch(kinds.TENANT, "acme", {"spec": change})
-    await living(world, "acme")
+    await living(world)
     assert died == await content(world, NAMESPACE, TENANT_KINDS)
 
 
@@ -116,17 +90,17 @@ async def _away(world: World) -> None:
 
 async def test_a_making_of_a_tenant(world: World) -> None:
     await world.admin.create(tenant("acme"))
-    assert await dying(world, "acme") > 20
+    assert await world.dying("acme") > 20
     died = await content(world, NAMESPACE, TENANT_KINDS)
     await _away(world)
     await world.admin.create(tenant("acme"))
-    await living(world, "acme")
+    await living(world)
     assert died == await content(world, NAMESPACE, TENANT_KINDS)
 
 
 async def test_a_deletion_of_a_tenant_with_its_data(world: World) -> None:
     await world.admin.create(tenant("acme", deletionPolicy="Delete"))
-    await living(world, "acme")
+    await living(world)
     await world.make_claims("acme")
     await world.admin.delete(kinds.TENANT, "acme")
 
@@ -136,7 +110,7 @@ async def test_a_deletion_of_a_tenant_with_its_data(world: World) -> None:
             await world.empty_namespace(NAMESPACE)
             await world.finish_namespace(NAMESPACE)
 
-    assert await dying(world, "acme", between=controllers) > 2
+    assert await world.dying("acme", between=controllers) > 2
     assert await world.admin.get(kinds.TENANT, "acme") is None
     assert await world.admin.get(kinds.NAMESPACE, NAMESPACE) is None
     edge = names.region_namespace(REGION)
@@ -147,12 +121,12 @@ async def test_a_making_a_change_and_a_deletion_of_a_region(world: World) -> Non
     lviv = names.region_namespace("lviv")
     other = {"sip": "198.18.16.220", "https": "198.18.16.223", "media": ["198.18.16.221", "198.18.16.222"]}
     await world.admin.create(region("lviv", addresses=other))
-    assert await dying(world, "lviv", "VoiceRegion") > 8
+    assert await world.dying("lviv", "VoiceRegion") > 8
     made = await content(world, lviv, REGION_KINDS)
     assert "StatefulSet/edge" in made
     secrets = await world.admin.get(kinds.SECRET, "edge-secrets", lviv)
     await world.admin.merge_patch(kinds.VOICE_REGION, "lviv", {"spec": {"failover": {"advertInterval": "200ms"}}})
-    assert await dying(world, "lviv", "VoiceRegion") > 1
+    assert await world.dying("lviv", "VoiceRegion") > 1
     changed = await content(world, lviv, REGION_KINDS)
     assert {name for name in made if made[name] != changed[name]} == {"ConfigMap/edge-region", "StatefulSet/edge"}
     after = await world.admin.get(kinds.SECRET, "edge-secrets", lviv)
@@ -173,6 +147,6 @@ async def test_a_making_a_change_and_a_deletion_of_a_region(world: World) -> Non
             await world.empty_namespace(lviv)
             await world.finish_namespace(lviv)
 
-    assert await dying(world, "lviv", "VoiceRegion", controllers) > 2
+    assert await world.dying("lviv", "VoiceRegion", controllers) > 2
     assert await world.admin.get(kinds.VOICE_REGION, "lviv") is None
     assert await world.admin.get(kinds.NAMESPACE, lviv) is None

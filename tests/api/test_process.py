@@ -71,8 +71,7 @@ class Process:
 async def start(world: World, connection: kopf.ConnectionInfo, tmp_path: Path) -> AsyncIterator[Callable[[str], Any]]:
     """Starts replicas by name; kills what is left of them afterwards."""
     config = kubeconfig(connection, tmp_path / "kubeconfig")
-    if not await world.admin.get(kinds.NAMESPACE, NAMESPACE):
-        await world.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    await world.make_namespace(NAMESPACE)
     started: list[Process] = []
 
     async def run(name: str) -> Process:

@@ -52,8 +52,7 @@ def _path(item: Manifest) -> str:
 @pytest.fixture
 async def account(world: World) -> AsyncIterator[str]:
     """The chart's service account with its rights; the operator of the world acts as it."""
-    if not await world.admin.get(kinds.NAMESPACE, NAMESPACE):
-        await world.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    await world.make_namespace(NAMESPACE)
     rendered = _chart()
     for item in rendered:
         await world.admin.request(

@@ -62,8 +62,7 @@ async def everything_but_secrets(world: World) -> str:
 
 async def test_secrets_stay_in_secrets(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    if not await world.admin.get(kinds.NAMESPACE, SYSTEM):
-        await world.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+    await world.make_namespace(SYSTEM)
     yesterday = datetime.now(UTC) - timedelta(days=1)
     known = Authorities(await load_authorities(world.admin, SYSTEM, yesterday))
     world.authorities.latest = known.latest

@@ -177,6 +177,11 @@ class World:
                 await self.admin.delete(kinds.NAMESPACE, name)
                 await self.finish_namespace(name)
 
+    async def make_namespace(self, name: str) -> None:
+        """One that stays when the test ends; an earlier test may have made it."""
+        if not await self.admin.get(kinds.NAMESPACE, name):
+            await self.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
     async def empty_namespace(self, name: str) -> None:
         """What the namespace controller would remove."""
         for kind in (*TenantKind.watched, kinds.PERSISTENT_VOLUME_CLAIM):
@@ -252,6 +257,25 @@ class World:
         await self.admin.merge_patch(
             kinds.DEPLOYMENT, names.APP, {"status": status}, namespace=namespace, subresource="status"
         )
+
+    async def dying(
+        self, name: str, kind: str = "Tenant", between: Callable[[], Awaitable[object]] | None = None
+    ) -> int:
+        """Reconcile with operators that each die right after one write, until two in a row have nothing to write; how
+        many died. `between`: what controllers do meanwhile."""
+        deaths = quiet = 0
+        while quiet < 2:
+            assert deaths < 200, "it never ends"
+            async with self.operator(kind) as (reconcile, client):
+                client.crash_after = 1
+                try:
+                    await reconcile(name)
+                    quiet += 1
+                except Crash:
+                    deaths, quiet = deaths + 1, 0
+            if between is not None:
+                await between()
+        return deaths
 
     async def make_claims(self, name: str, members: int = 3, size: str = "1Gi") -> None:
         """Volume claims as the StatefulSet's controller makes them; they outlive it."""
