@@ -10,7 +10,7 @@ from okitoki.database.rebuild import Losses, LostMember
 from okitoki.database.spec import member_of
 from okitoki.database.state import DatabaseState
 from okitoki.kube.client import Client
-from okitoki.kube.resources import NODE, Manifest, condition, condition_is_true
+from okitoki.kube.resources import NODE, Manifest, annotation, condition, condition_is_true
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 """On a claim whose volume was made for the node of its first pod (WaitForFirstConsumer)."""
@@ -34,7 +34,7 @@ async def observe_losses(
 
 def node_of(claim: Manifest) -> str:
     """The node that a claim's volume is on; empty for one that is on no node's own disk."""
-    return str((claim["metadata"].get("annotations") or {}).get(SELECTED_NODE, ""))
+    return annotation(claim, SELECTED_NODE)
 
 
 def lost_member(claim: Manifest, pods: Mapping[str, Manifest], nodes: Mapping[str, Manifest]) -> LostMember | None:

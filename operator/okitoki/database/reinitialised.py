@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from okitoki.kube.resources import PLATFORM_GROUP, Manifest
+from okitoki.kube.resources import PLATFORM_GROUP, Manifest, annotation
 from okitoki.kube.times import rfc3339
 
 REINITIALISED = f"{PLATFORM_GROUP}/reinitialised"
@@ -26,9 +26,8 @@ class Reinitialised:
 
 def reinitialised(config_map: Manifest | None) -> Reinitialised | None:
     """The annotation's content; None without one, or when it is not what an agent writes."""
-    text = ((config_map or {}).get("metadata", {}).get("annotations") or {}).get(REINITIALISED, "")
     try:
-        found = json.loads(text)
+        found = json.loads(annotation(config_map, REINITIALISED))
         at = rfc3339(datetime.fromisoformat(found["at"]).astimezone(UTC))
         return Reinitialised(str(found["member"])[:63], at, str(found["reason"])[:1024])
     except (ValueError, KeyError, TypeError, OverflowError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from okitoki.database.spec import ROLE_LABEL, SCOPE
-from okitoki.kube.resources import Manifest, condition, condition_is_true
+from okitoki.kube.resources import Manifest, annotation, condition, condition_is_true
 
 SYNC_CONFIG_MAP = f"{SCOPE}-sync"
 
@@ -54,8 +54,7 @@ class DatabaseState:
 
 def database_state(pods: Sequence[Manifest], sync: Manifest | None) -> DatabaseState:
     """The state, from the members' pods and ConfigMap `postgres-sync`."""
-    annotations = ((sync or {}).get("metadata") or {}).get("annotations") or {}
-    voters = [name for name in (annotations.get("sync_standby") or "").split(",") if name]
+    voters = [name for name in annotation(sync, "sync_standby").split(",") if name]
     members = sorted((_member(pod) for pod in pods), key=lambda member: member.name)
     return DatabaseState(tuple(members), tuple(sorted(voters)))
 
@@ -63,7 +62,7 @@ def database_state(pods: Sequence[Manifest], sync: Manifest | None) -> DatabaseS
 def _member(pod: Mapping[str, Any]) -> Member:
     metadata, status = pod["metadata"], pod.get("status") or {}
     try:
-        patroni = json.loads((metadata.get("annotations") or {}).get("status", "{}"))
+        patroni = json.loads(annotation(pod, "status") or "{}")
     except ValueError:
         patroni = {}
     ready = pod_ready(pod)

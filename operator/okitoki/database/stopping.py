@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from okitoki.database.spec import SCOPE
-from okitoki.kube.resources import PLATFORM_GROUP, Manifest
+from okitoki.kube.resources import PLATFORM_GROUP, Manifest, annotation
 
 CONFIG_MAP = f"{SCOPE}-config"
 STOPPING = f"{PLATFORM_GROUP}/stopping"
@@ -16,7 +16,7 @@ STOPPING = f"{PLATFORM_GROUP}/stopping"
 
 def stop_announced(config_map: Manifest | None) -> bool:
     """Whether the members have been told."""
-    return bool(((config_map or {}).get("metadata", {}).get("annotations") or {}).get(STOPPING))
+    return bool(annotation(config_map, STOPPING))
 
 
 def announcement(stops: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from okitoki.kube import labels
 from okitoki.kube.client import ApiError, Client
 from okitoki.kube.diff import difference, stamp
 from okitoki.kube.drift import Drift, Repairs, others
-from okitoki.kube.resources import Manifest, ObjectKey, type_of
+from okitoki.kube.resources import Manifest, ObjectKey, annotation, type_of
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +95,7 @@ async def _apply_one(
         # One that is being deleted is made anew once it is gone; its deletion triggers the next reconcile.
         return
     else:
-        applied_last = (live["metadata"].get("annotations") or {}).get(labels.APPLIED_HASH)
-        if content == applied_last or repairs.knows(key, content):
+        if content == annotation(live, labels.APPLIED_HASH) or repairs.knows(key, content):
             result.drifted[key] = drift = Drift(found, others(live), repairs.wait(key))
             if drift.wait:
                 return

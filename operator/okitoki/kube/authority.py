@@ -17,7 +17,7 @@ from functools import cached_property
 from okitoki.kube import labels, names
 from okitoki.kube.client import ApiError, Client
 from okitoki.kube.pki import Authority, KeyPair, certificate_ids, decode, encode, new_authority
-from okitoki.kube.resources import SECRET, Manifest
+from okitoki.kube.resources import SECRET, Manifest, annotation
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def authority_set(secret: Manifest) -> AuthoritySet:
         next=following,
         previous=data.get("previous.crt", ""),
         own=(metadata.get("labels") or {}).get(labels.MANAGED_BY) == labels.MANAGER,
-        requested=(metadata.get("annotations") or {}).get(labels.RENEW_CERTIFICATE, ""),
+        requested=annotation(secret, labels.RENEW_CERTIFICATE),
         problem=problem,
         data=data,
         version=str(metadata.get("resourceVersion", "")),

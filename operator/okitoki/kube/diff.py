@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from okitoki.kube.labels import APPLIED_HASH, FIELD_MANAGER
-from okitoki.kube.resources import Manifest
+from okitoki.kube.resources import Manifest, annotation
 
 _SUFFIXES = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
@@ -52,8 +52,7 @@ def difference(wanted: Manifest, live: Mapping[str, Any]) -> str | None:
     of the wanted fields (someone changed them). Fields that only others set stay theirs.
     """
     wanted_hash = wanted["metadata"]["annotations"][APPLIED_HASH]
-    live_hash = (live["metadata"].get("annotations") or {}).get(APPLIED_HASH)
-    if live_hash != wanted_hash:
+    if annotation(live, APPLIED_HASH) != wanted_hash:
         return f"metadata.annotations.{APPLIED_HASH}"
     return _differs(wanted, live, "")
 

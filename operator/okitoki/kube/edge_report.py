@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from okitoki.kube import labels
-from okitoki.kube.resources import Manifest
+from okitoki.kube.resources import Manifest, annotation
 
 Mode = Literal["Agents", "Landlines"]
 TrunkState = Literal["Answers", "Silent", "Refuses", "Unproven"]
@@ -38,7 +38,7 @@ class LandlineMode:
 def edge_report(pod: Manifest) -> dict[str, Any]:
     """The agent's document, empty when there is none."""
     try:
-        found = json.loads((pod["metadata"].get("annotations") or {}).get(labels.EDGE_STATUS, "{}"))
+        found = json.loads(annotation(pod, labels.EDGE_STATUS) or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -58,6 +58,11 @@ class ObjectKey:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
+def annotation(manifest: Mapping[str, Any] | None, name: str) -> str:
+    """An object's annotation of this name; empty when it has none, and when there is no object."""
+    return str((((manifest or {}).get("metadata") or {}).get("annotations") or {}).get(name) or "")
+
+
 def condition(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """What an object's status says under one type of condition; empty when it says nothing."""
     found = (manifest.get("status") or {}).get("conditions") or []

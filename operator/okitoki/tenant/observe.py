@@ -20,7 +20,16 @@ from okitoki.kube.diff import parse_quantity
 from okitoki.kube.edge_report import DEAD_TRUNK, LandlineMode, landline_modes
 from okitoki.kube.ownership import namespace_state
 from okitoki.kube.pki import KeyPair, Leaf, certificate_ids, decode
-from okitoki.kube.resources import NAMESPACE, NODE, PERSISTENT_VOLUME_CLAIM, POD, STORAGE_CLASS, Manifest, ObjectKey
+from okitoki.kube.resources import (
+    NAMESPACE,
+    NODE,
+    PERSISTENT_VOLUME_CLAIM,
+    POD,
+    STORAGE_CLASS,
+    Manifest,
+    ObjectKey,
+    annotation,
+)
 from okitoki.reconcile.certificate import InUse
 from okitoki.reconcile.index import by_age
 from okitoki.reconcile.kind import Context
@@ -153,7 +162,7 @@ async def _retained(ctx: Context, namespace: Manifest | None) -> Retained | None
         return None
     return Retained(
         owner=found[labels.OWNER_UID],
-        since=(metadata.get("annotations") or {}).get(labels.RETAINED_SINCE, ""),
+        since=annotation(namespace, labels.RETAINED_SINCE),
         namespace_uid=metadata["uid"],
         volumes=_sizes(await ctx.client.list(PERSISTENT_VOLUME_CLAIM, metadata["name"])),
     )
@@ -226,7 +235,7 @@ def _replicas(stateful_set: Manifest | None) -> int | None:
 
 
 def _dynamic(config_map: Manifest | None) -> Mapping[str, Any] | None:
-    text = ((config_map or {}).get("metadata", {}).get("annotations") or {}).get("config")
+    text = annotation(config_map, "config")
     if not text:
         return None
     try:

@@ -11,7 +11,16 @@ from okitoki.kube.apply import Live
 from okitoki.kube.edge_report import TrunkState, edge_report
 from okitoki.kube.ownership import namespace_state
 from okitoki.kube.pki import KeyPair, certificate_ids, decode
-from okitoki.kube.resources import NAMESPACE, NODE, POD, Manifest, ObjectKey, condition, condition_is_true
+from okitoki.kube.resources import (
+    NAMESPACE,
+    NODE,
+    POD,
+    Manifest,
+    ObjectKey,
+    annotation,
+    condition,
+    condition_is_true,
+)
 from okitoki.reconcile.index import by_age
 from okitoki.reconcile.kind import Context
 from okitoki.voiceregion.allocation import choose_slot
@@ -74,7 +83,7 @@ def slots(namespaces: Iterable[Manifest]) -> dict[str, int]:
     found = {}
     for namespace in namespaces:
         region = (namespace["metadata"].get("labels") or {}).get(labels.REGION)
-        slot = (namespace["metadata"].get("annotations") or {}).get(SLOT, "")
+        slot = annotation(namespace, SLOT)
         if region and slot.isdigit():
             found[region] = int(slot)
     return found
@@ -82,8 +91,7 @@ def slots(namespaces: Iterable[Manifest]) -> dict[str, int]:
 
 def used_nodes(namespace: Manifest | None) -> tuple[str, ...]:
     """Nodes that the region has used, from its namespace."""
-    text = ((namespace or {}).get("metadata", {}).get("annotations") or {}).get(USED_NODES, "")
-    return tuple(name for name in text.split(",") if name)
+    return tuple(name for name in annotation(namespace, USED_NODES).split(",") if name)
 
 
 def claims(name: str, regions: list[Manifest]) -> tuple[RegionClaim, ...]:
