@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Patroni, as Debian has it, with two mends: of how it keeps its lock, and of when it writes the synchronous key.
+"""Patroni, as Debian has it, with three mends: of how it keeps its lock, of when it writes the synchronous key, and of
+what a stop of all members leaves behind.
 
 It does not give up its lock over a write of its own.
 
@@ -16,17 +17,25 @@ It leaves its own synchronous key alone from when it has taken its lock until it
 key, renews the lock, and writes the key; when it takes a lock again that was free or too old, it reads the key after
 that. An agent that compared the key in between, and then the lock, would see neither change, and a standby that joins
 the vote would not be among those that it had cut (decision 8, "No voter can join unseen").
+
+When all members are told to stop (decision 13), what one of them sees of another's end changes nothing that waking
+depends on. A standby that stops asks to be released from the synchronous key, and a primary that stops gives its lock
+away; should the members end seconds apart, the key would name the primary alone, or a standby that took over for a
+moment, and a tenant could wake on that one volume only.
 """
 
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from patroni import ha
 from patroni.__main__ import main
 from patroni.dcs import kubernetes
 
 ATTEMPTS = 3
 """More than one late write can arrive one after another."""
+STOPPING = "platform.oki-toki.net/stopping"
+"""The annotation of Patroni's configuration by which the operator announces that all members stop."""
 
 
 def keep_own_lock(attempt: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -92,10 +101,56 @@ def leave_key(write: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+def all_stop(store: Any) -> bool:
+    """Whether the operator has announced that all members stop."""
+    found = store._kinds.get(store.config_path)
+    return found is not None and bool((found.metadata.annotations or {}).get(STOPPING))
+
+
+def keep_standbys(write: Callable[..., Any]) -> Callable[..., Any]:
+    """`Kubernetes.write_sync_state` that writes nothing, as if somebody else had, when it would leave this member's own
+    key without a standby while all members stop. Nobody writes then, so those in it have all that was acknowledged."""
+
+    def guarded(self: Any, leader: Any, sync_standby: Any, *arguments: Any, **options: Any) -> Any:
+        found = self._kinds.get(self.sync_path)
+        before = (found.metadata.annotations or {}) if found is not None else {}
+        if not sync_standby and before.get(self._LEADER) == self._name and before.get("sync_standby") and all_stop(self):
+            kubernetes.logger.info("the synchronous key stays as it is: all members stop")
+            return None
+        return write(self, leader, sync_standby, *arguments, **options)
+
+    return guarded
+
+
+def note_end(shutdown: Callable[..., None]) -> Callable[..., None]:
+    """`Ha.shutdown` that lets the store know that this member ends."""
+
+    def noted(self: Any) -> None:
+        self.dcs.ends = True
+        shutdown(self)
+
+    return noted
+
+
+def keep_lock_to_the_end(delete: Callable[..., bool]) -> Callable[..., bool]:
+    """`Kubernetes.delete_leader` that leaves the lock where it is when this member ends because all do: whoever took it
+    would end too, in the middle of it. Should the others live on, it ends with its TTL."""
+
+    def guarded(self: Any, *arguments: Any, **options: Any) -> bool:
+        if getattr(self, "ends", False) and all_stop(self):
+            kubernetes.logger.info("the lock stays as it is: all members stop")
+            return False
+        return delete(self, *arguments, **options)
+
+    return guarded
+
+
 STORE = kubernetes.Kubernetes
 STORE.attempt_to_acquire_leader = note_taken(keep_own_lock(STORE.attempt_to_acquire_leader))
 STORE.update_leader = note_renewed(STORE.update_leader)
-STORE.write_sync_state = leave_key(STORE.write_sync_state)
+STORE.write_sync_state = leave_key(keep_standbys(STORE.write_sync_state))
+STORE.delete_leader = keep_lock_to_the_end(STORE.delete_leader)
+ha.Ha.shutdown = note_end(ha.Ha.shutdown)
 
 if __name__ == "__main__":
     sys.exit(main())

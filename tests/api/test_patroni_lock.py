@@ -14,6 +14,7 @@ from typing import Any
 import kopf
 import pytest
 from api.apiserver import kubeconfig
+from patroni import ha
 from patroni.dcs import kubernetes
 from patroni.postgresql.mpp import get_mpp
 
@@ -21,7 +22,7 @@ from okitoki.kube.client import Client
 from okitoki.kube.resources import CONFIG_MAP
 
 MAIN = Path(__file__).parents[2] / "images/postgres/patroni_main.py"
-MENDED = ("attempt_to_acquire_leader", "update_leader", "write_sync_state")
+MENDED = ("attempt_to_acquire_leader", "update_leader", "write_sync_state", "delete_leader")
 ORIGINALS = {name: getattr(kubernetes.Kubernetes, name) for name in MENDED}
 ORIGINAL = ORIGINALS["attempt_to_acquire_leader"]
 SCOPE = {"app": "lock-test"}
@@ -29,6 +30,7 @@ SCOPE = {"app": "lock-test"}
 
 def mends() -> dict[str, Callable[..., Any]]:
     """The functions of patroni_main.py by the name of what they mend, without leaving them in the class."""
+    shutdown = ha.Ha.shutdown
     spec = importlib.util.spec_from_file_location("patroni_main", MAIN)
     assert spec
     assert spec.loader
@@ -37,8 +39,9 @@ def mends() -> dict[str, Callable[..., Any]]:
         spec.loader.exec_module(module)
         found = {name: getattr(kubernetes.Kubernetes, name) for name in MENDED}
         assert all(found[name] is not ORIGINALS[name] for name in MENDED)
-        return found
+        return {**found, "shutdown": ha.Ha.shutdown}
     finally:
+        ha.Ha.shutdown = shutdown
         for name, original in ORIGINALS.items():
             setattr(kubernetes.Kubernetes, name, original)
 
@@ -169,13 +172,57 @@ async def test_a_free_way_takes_one_attempt(lock: Lock, monkeypatch: pytest.Monk
 
 
 class Key:
-    """Only what writing the synchronous key looks at: the key's holder as cached, and this member's name."""
+    """Only what writing the synchronous key and giving the lock away look at: what is cached, and this member's name."""
 
-    _LEADER, _name, sync_path = "leader", "postgres-0", "postgres-sync"
+    _LEADER, _name, sync_path, config_path = "leader", "postgres-0", "postgres-sync", "postgres-config"
 
-    def __init__(self, holder: str | None) -> None:
-        metadata = SimpleNamespace(annotations={"leader": holder} if holder else None)
-        self._kinds = {} if holder is None else {"postgres-sync": SimpleNamespace(metadata=metadata)}
+    def __init__(self, holder: str | None, standbys: str = "", *, stopping: bool = False) -> None:
+        key = {"leader": holder, **({"sync_standby": standbys} if standbys else {})} if holder else None
+        config = {"platform.oki-toki.net/stopping": "true"} if stopping else {}
+        self._kinds = {"postgres-config": SimpleNamespace(metadata=SimpleNamespace(annotations=config))}
+        if holder:
+            self._kinds["postgres-sync"] = SimpleNamespace(metadata=SimpleNamespace(annotations=key))
+
+
+@pytest.fixture
+def doubled(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[..., Any]]:
+    """The mends, over a store and a high availability that do nothing."""
+    monkeypatch.setitem(ORIGINALS, "write_sync_state", lambda *_, **__: "written")
+    monkeypatch.setitem(ORIGINALS, "delete_leader", lambda *_, **__: True)
+    monkeypatch.setattr(ha.Ha, "shutdown", lambda _: None)
+    for name, original in ORIGINALS.items():
+        monkeypatch.setattr(kubernetes.Kubernetes, name, original)
+    return mends()
+
+
+@pytest.mark.parametrize(
+    ("key", "standbys", "written"),
+    [
+        (Key("postgres-0", "postgres-1,postgres-2", stopping=True), [], None),
+        (Key("postgres-0", "postgres-1,postgres-2", stopping=True), None, None),
+        (Key("postgres-0", "postgres-1,postgres-2", stopping=True), ["postgres-2"], "written"),
+        (Key("postgres-0", "postgres-1,postgres-2"), [], "written"),
+        (Key("postgres-1", "postgres-0", stopping=True), None, "written"),
+        (Key("postgres-0", stopping=True), None, "written"),
+        (Key(None, stopping=True), None, "written"),
+    ],
+    ids=["all leave", "key given up", "one leaves", "no stop", "another's key", "empty already", "no key yet"],
+)
+def test_standbys_that_stop_before_the_primary_when_all_stop_stay_in_the_key(
+    doubled: dict[str, Callable[..., Any]], key: Key, standbys: list[str] | None, written: str | None
+) -> None:
+    """Seen in CI: a tenant asleep that only the old primary's volume could have woken."""
+    assert doubled["write_sync_state"](key, "postgres-0", standbys, 0, version="7") == written
+
+
+@pytest.mark.parametrize(("ends", "stopping"), [(True, True), (True, False), (False, True), (False, False)])
+def test_a_primary_that_ends_because_all_do_gives_its_lock_to_nobody(
+    doubled: dict[str, Callable[..., Any]], ends: bool, stopping: bool
+) -> None:
+    store = Key("postgres-0", "postgres-1", stopping=stopping)
+    if ends:
+        doubled["shutdown"](SimpleNamespace(dcs=store))
+    assert doubled["delete_leader"](store, None, 7) == (not (ends and stopping))
 
 
 @pytest.mark.parametrize(("holder", "waits"), [("postgres-0", True), ("postgres-1", False), (None, False)])

@@ -118,6 +118,8 @@ def plan(me: str, store: Store, health: Health, now: float) -> Plan:
         return Plan(Step.NOTHING, "this server is the primary")
     if not health.dead:
         return Plan(Step.NOTHING, f"{primary} is well: {health.reason}")
+    if store.stopping:
+        return Plan(Step.NOTHING, f"{primary} is gone ({health.reason}), but all members stop: nobody is to take over")
     if store.paused or store.switchover:
         why = "is paused" if store.paused else "carries out a switchover"
         return Plan(Step.NOTHING, f"{primary} is to be replaced ({health.reason}), but Patroni {why}")

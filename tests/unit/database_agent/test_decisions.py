@@ -96,6 +96,7 @@ def test_who_is_asked_agrees_a_little_earlier_than_it_would_act() -> None:
         (replace(STORE, leader=None, switchover=True), DEAD, "carries out a switchover"),
         (STORE, ALIVE, "is well"),
         (replace(STORE, paused=True), DEAD, "paused"),
+        (replace(STORE, stopping=True), DEAD, "all members stop"),
         (replace(STORE, sync_leader="postgres-2"), DEAD, "does not tell the voters"),
         (replace(STORE, voters=frozenset({"postgres-2"})), DEAD, "no voter"),
     ],
