@@ -114,7 +114,12 @@ def keep_standbys(write: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(self: Any, leader: Any, sync_standby: Any, *arguments: Any, **options: Any) -> Any:
         found = self._kinds.get(self.sync_path)
         before = (found.metadata.annotations or {}) if found is not None else {}
-        if not sync_standby and before.get(self._LEADER) == self._name and before.get("sync_standby") and all_stop(self):
+        if (
+            not sync_standby
+            and before.get(self._LEADER) == self._name
+            and before.get("sync_standby")
+            and all_stop(self)
+        ):
             kubernetes.logger.info("the synchronous key stays as it is: all members stop")
             return None
         return write(self, leader, sync_standby, *arguments, **options)

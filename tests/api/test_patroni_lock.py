@@ -172,7 +172,7 @@ async def test_a_free_way_takes_one_attempt(lock: Lock, monkeypatch: pytest.Monk
 
 
 class Key:
-    """Only what writing the synchronous key and giving the lock away look at: what is cached, and this member's name."""
+    """What writing the synchronous key and giving the lock away look at: the cache, and this member's name."""
 
     _LEADER, _name, sync_path, config_path = "leader", "postgres-0", "postgres-sync", "postgres-config"
 
