@@ -28,6 +28,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import patroni.postgresql  # noqa: F401 - before `ha`, which can only be imported after it (they import each other)
 from patroni import ha
 from patroni.__main__ import main
 from patroni.dcs import kubernetes

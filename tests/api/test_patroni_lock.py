@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import kopf
+import patroni.postgresql  # noqa: F401 - before `ha`, which can only be imported after it (they import each other)
 import pytest
 from api.apiserver import kubeconfig
 from patroni import ha
