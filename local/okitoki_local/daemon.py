@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from okitoki_local import runc_wrapper, system
+from okitoki_local import realtime, runc_wrapper, system
 from okitoki_local.environment import Environment
 from okitoki_local.progress import step
 from okitoki_local.system import run, wait_until
@@ -95,6 +95,8 @@ def start(env: Environment) -> None:
     with step("starting the private Docker daemon"):
         ensure_namespace(env)
         favour(env)
+        if realtime.refused():
+            realtime.start(env.docker_network)
         env.state.mkdir(parents=True, exist_ok=True)
         for stale in ("docker.pid", "docker.sock"):
             (env.state / stale).unlink(missing_ok=True)
