@@ -10,6 +10,7 @@ and how many call records both nodes have. Exit code 0 only if every call of eve
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -24,6 +25,11 @@ from okitoki_phones.judge import COMPLETED
 
 KILL, STOP, CONT = signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
 
+# By the node itself: a busy machine lets the drill wait.
+_STOP_BOTH = """
+signal() { pkill "-$1" --session "$(cat "/run/edge/pid/$2")"; }
+signal STOP guard; signal STOP keepalived; sleep 4; signal CONT guard; sleep 2; signal CONT keepalived
+"""
 _DEAF = "table netdev deaf { chain in { type filter hook ingress device eth0 priority -500; policy drop; }; }"
 
 
@@ -153,6 +159,21 @@ class Drills:
         time.sleep(5)
         node.everything(CONT)
         return seen
+
+    def f_nobody(self) -> str:
+        """Both nodes get no processor for longer than a lease, the guards less long than keepalived: every address is on
+        no node, and each guard has time to conclude that its calls are the other's."""
+        began, none, last = time.monotonic(), 0.0, time.monotonic()
+        stopping = [subprocess.Popen(node.command("sh", "-c", _STOP_BOTH)) for node in self.lab.nodes]
+        while any(process.poll() is None for process in stopping) or not self.lab.a.holds() | self.lab.b.holds():
+            held, now = self.lab.a.holds() | self.lab.b.holds(), time.monotonic()
+            none += 0.0 if "media-1" in held else now - last
+            last = now
+            time.sleep(0.02)
+        for node in self.lab.nodes:
+            node.wake()
+        lasted = time.monotonic() - began
+        return f"{lasted:.1f} s, media-1 on no node for {1000 * none:.0f} ms; whole {self.lab.wait_good(30):.1f} s later"
 
     def f_back(self) -> str:
         """The same calls to the other node and back."""

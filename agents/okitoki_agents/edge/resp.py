@@ -31,6 +31,30 @@ async def call(
     return replies[1:]
 
 
+async def heard(address: tuple[str, int], password: str, channel: str, seconds: float) -> bool:
+    """Whether anything is published on `channel` from now on, within `seconds`.
+
+    Raises OSError, TimeoutError when Redis does not answer by then, or RespError.
+    """
+    subscribed = False
+    try:
+        async with asyncio.timeout(seconds):
+            reader, writer = await asyncio.open_connection(*address)
+            try:
+                writer.write(encoded(("AUTH", password)) + encoded(("SUBSCRIBE", channel)))
+                await _reply(reader)
+                await _reply(reader)
+                subscribed = True
+                await _reply(reader)
+            finally:
+                writer.close()
+    except TimeoutError:
+        if subscribed:
+            return False
+        raise
+    return True
+
+
 def encoded(words: tuple[str | bytes, ...]) -> bytes:
     """A command as RESP2 has it: an array of bulk strings."""
     parts = [word.encode() if isinstance(word, str) else word for word in words]

@@ -54,6 +54,21 @@ def test_an_ended_call_is_not_brought_back_and_an_old_one_left_alone() -> None:
     assert calls.better_there({"long-ago"}, {}, there, since=99) == []
 
 
+@pytest.mark.parametrize(
+    ("held", "peer_says", "released", "because"),
+    [
+        (False, True, True, "the peer says that it has the address"),
+        (False, False, False, "the peer does not say that it has the address"),
+        (False, None, False, "the peer's Redis does not answer"),
+        (True, True, False, "the address is here"),
+    ],
+)
+def test_calls_give_way_only_to_a_peer_that_says_it_has_the_address(
+    held: bool, peer_says: bool | None, released: bool, because: str
+) -> None:
+    assert calls.released(held, peer_says) == (released, because)
+
+
 def test_a_call_counts_as_ended_at_the_second_look_only() -> None:
     first = calls.tidying({"a", "b", "new"}, {"a", "c"}, frozenset())
     assert first == calls.Tidying(lacking=("c",), ended=(), doubted=frozenset({"b", "new"}))

@@ -19,11 +19,12 @@ from okitoki_agents.edge.guard.engine import Engine
 
 
 class Store:
-    """A Redis database with the calls of one engine; `away` makes it one that does not answer."""
+    """A Redis database with the calls of one engine; `away` makes it one that does not answer. `speaks`: its guard says
+    that it has the address."""
 
     def __init__(self, log: list[str], name: str) -> None:
         self.contents: dict[str, bytes] = {}
-        self.log, self.name, self.away = log, name, False
+        self.log, self.name, self.away, self.speaks = log, name, False, True
 
     async def ids(self) -> set[str]:
         if self.away:
@@ -43,6 +44,14 @@ class Store:
 
     async def forget(self, calls: tuple[str, ...]) -> None:
         self.log += [f"{self.name}: forget {call}" for call in calls]
+
+    async def say_owned(self) -> None:
+        await self.ids()
+        self.log.append(f"{self.name}: owned")
+
+    async def owned(self, seconds: float) -> bool:
+        await self.ids()
+        return self.speaks
 
     async def empty(self) -> None:
         self.log.append(f"{self.name}: empty")
@@ -68,7 +77,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    for name in ("SETTLE", "GIVE_UP", "RESTORE", "STALE"):
+    for name in ("SETTLE", "GIVE_UP", "HEARKEN", "RESTORE", "STALE"):
         monkeypatch.setattr(engines, name, 0.02)
     log: list[str] = []
 
@@ -122,6 +131,58 @@ async def test_an_engine_that_lost_its_address_forgets_ended_calls_before_it_hea
     bench.peers.contents = {"goes-on": ANSWERED, "begun": ANSWERED}
     bench.engine.disown(lambda: True)
     assert await bench.done() == ["standby", "peer's: del ended", "peer's: set begun", "peer's: set goes-on"]
+
+
+@pytest.mark.parametrize("why", ["silent", "away"])
+async def test_calls_are_kept_until_the_peer_says_that_it_has_the_address(bench: Bench, why: str) -> None:
+    """Seen on a starved machine: both nodes lost their addresses, each took the other for the owner, and both ended all
+    calls, for neither's Redis knew them as the other's."""
+    bench.known, bench.here = {"call"}, False
+    bench.peers.speaks, bench.peers.away = why != "silent", why == "away"
+    bench.engine.disown(lambda: not bench.here)
+    assert await bench.done() == []
+    await asyncio.sleep(0.03)
+    for _ in range(3):
+        await bench.engine.tend(lambda: bench.here)
+        assert await bench.done() == []
+    bench.peers.speaks, bench.peers.away, bench.peers.contents = True, False, {"call": ANSWERED}
+    await bench.engine.tend(lambda: bench.here)
+    assert await bench.done() == ["standby", "peer's: set call"]
+    await bench.engine.tend(lambda: bench.here)
+    assert await bench.done() == ["standby", "peer's: set call", "own: empty"]
+
+
+async def test_calls_that_were_kept_are_taken_up_when_the_address_is_back(bench: Bench) -> None:
+    bench.known, bench.own.contents = {"call"}, {"call": ANSWERED}
+    bench.here = bench.peers.speaks = False
+    bench.engine.disown(lambda: not bench.here)
+    await bench.done()
+    bench.here = True
+    bench.engine.own(lambda: bench.here)
+    assert await bench.done() == ["active"]
+    await bench.engine.tend(lambda: bench.here)
+    assert await bench.done() == ["active"]
+
+
+async def test_a_standby_keeps_calls_that_a_peer_without_the_address_does_not_have(bench: Bench) -> None:
+    bench.known, bench.peers.speaks = {"call"}, False
+    for _ in range(3):
+        await bench.engine.tend(lambda: False)
+    assert not any("del" in entry or "empty" in entry for entry in bench.log)
+    bench.peers.speaks = True
+    await bench.engine.tend(lambda: False)
+    assert "peer's: del call" in bench.log
+
+
+async def test_an_engine_says_that_it_owns_its_calls_once_they_are_written(bench: Bench) -> None:
+    bench.engine.own(lambda: bench.here)
+    await bench.engine.speak(lambda: bench.here)
+    assert await bench.done() == ["active"]
+    await bench.engine.speak(lambda: bench.here)
+    await bench.engine.speak(lambda: False)
+    bench.own.away = True
+    await bench.engine.speak(lambda: bench.here)
+    assert bench.log == ["active", "own: owned"]
 
 
 async def test_a_standby_ends_orphans_at_the_second_look_and_empties_its_redis(bench: Bench) -> None:

@@ -12,6 +12,8 @@ _SECONDS = 0.5
 """Short: an address that has come waits for it, and a Redis that does not answer by then is away."""
 
 
+_OWNER = "owner-of-media-{}"
+"""A channel: what is said there is kept by nobody, so whoever hears it hears it now."""
 _AMEND = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') end"
 
 
@@ -57,6 +59,14 @@ class CallStore:
         takes no notice. False: nobody listens."""
         messages = [("PUBLISH", f"__keyspace@{self._number}__:{call}", event) for call in calls]
         return all(await self._call(*messages)) if messages else True
+
+    async def say_owned(self) -> None:
+        """Say once that this Redis is that of the calls' owner."""
+        await self._call(("PUBLISH", _OWNER.format(self._number), "owned"))
+
+    async def owned(self, seconds: float) -> bool:
+        """Whether its guard says so from now on, within `seconds`."""
+        return await resp.heard(self._address, self._password, _OWNER.format(self._number), seconds)
 
     async def _keys(self) -> list[bytes]:
         return [key for key in await self._list("KEYS", "*") if isinstance(key, bytes)]

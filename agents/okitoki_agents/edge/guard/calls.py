@@ -85,6 +85,22 @@ def better_there(engine: Collection[str], here: Calls, there: Calls, since: floa
     )
 
 
+def released(held: bool, peer_says: bool | None) -> tuple[bool, str]:
+    """Whether this node's knowledge of the calls gives way to the peer's, and why.
+
+    That the address is not here does not mean that it is there: two starved nodes may both have lost it. Calls that are
+    kept harm nobody meanwhile: only the node with the address gets packets. `held`: the address is here; `peer_says`:
+    the peer has said, since it is not, that it has it and has written its calls; None: its Redis does not answer.
+    """
+    if held:
+        return False, "the address is here"
+    if peer_says is None:
+        return False, "the peer's Redis does not answer"
+    if not peer_says:
+        return False, "the peer does not say that it has the address"
+    return True, "the peer says that it has the address"
+
+
 @dataclass(frozen=True)
 class Tidying:
     """What brings a Redis and an engine in step, one of which follows the other.

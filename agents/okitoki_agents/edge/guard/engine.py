@@ -27,7 +27,9 @@ SETTLE = 0.6
 """Seconds that an address must have been here before the engine writes its calls: what flaps for less leaves them where
 they were."""
 GIVE_UP = 1.2
-"""Seconds that it must have been gone before the peer's word counts; by then the peer has written them."""
+"""Seconds that it must have been gone before the peer is asked; by then one that has it has written its calls."""
+HEARKEN = 1.0
+"""Seconds for which the peer's word is waited for, which comes every 0.4 s (`main.SPEAK_EVERY`)."""
 RESTORE = 0.05
 """Seconds that an engine has to read again the calls that it was told of."""
 STALE = 10.0
@@ -46,10 +48,11 @@ class Engine:
     first; then `active` makes every call the engine knows its own and writes it to the own Redis, from where the peer
     has it.
 
-    The address has gone: `standby` makes them the peer's, or the engine would ignore what the peer says of them; and
-    what it ignored since is heard.
+    The address has gone, and the peer says that it has it: `standby` makes the calls the peer's, or the engine would
+    ignore what the peer says of them; and what it ignored since is heard. As long as the peer says nothing all calls
+    are kept as they are (`calls.released`).
 
-    `tend`, now and then, mends what is out of step all the same.
+    `tend`, now and then, mends what is out of step all the same, and asks again for the peer's word.
 
     New calls are admitted where the address is at home (rtpengine.conf.j2), or when there is no such place.
     """
@@ -64,6 +67,8 @@ class Engine:
         self._came_at = time.time()
         self._lost_at = time.monotonic()
         self._stale = True
+        self._kept_because = ""
+        """Why calls are kept that the peer ought to have by now."""
         self._admits: bool | None = None
         self._lock = asyncio.Lock()
         """One piece of work at a time: what an engine is told by one must not be undone in the middle of another."""
@@ -71,7 +76,7 @@ class Engine:
 
     def own(self, wanted: Callable[[], bool]) -> None:
         """The address has come: claim all calls; tried again for as long as `wanted` holds."""
-        self._came_at = time.time()
+        self._came_at, self._kept_because = time.time(), ""
         self._start(self._until_done(self._claim, wanted, after=SETTLE))
 
     def reclaim(self, wanted: Callable[[], bool]) -> None:
@@ -79,8 +84,9 @@ class Engine:
         self._start(self._until_done(self._write, wanted))
 
     def disown(self, wanted: Callable[[], bool]) -> None:
-        """The address has gone: give all calls to the peer; tried again for as long as `wanted` holds."""
-        self._lost_at, self._stale = time.monotonic(), True
+        """The address has gone: give all calls to the peer, as soon as it says that it has it; tried again for as long
+        as `wanted` holds."""
+        self._lost_at, self._stale, self._kept_because = time.monotonic(), True, ""
         self.follow(wanted, after=GIVE_UP)
 
     def follow(self, wanted: Callable[[], bool], after: float = 0.0) -> None:
@@ -99,12 +105,20 @@ class Engine:
                 await self._command(f"set maxsessions {-1 if homeless else 0}")
                 self._admits = homeless
 
+    async def speak(self, held: Callable[[], bool]) -> None:
+        """Tell the peer, if it listens, that the address is here and its calls are written."""
+        if self.settled and held():
+            with contextlib.suppress(*AWAY):
+                await self._own.say_owned()
+
     async def tend(self, held: Callable[[], bool]) -> None:
         """One look at what is out of step. Nothing is done while an order is under way or either Redis is away."""
         self._admits = None  # an engine that started anew has not been told
         with contextlib.suppress(*AWAY):
             async with self._lock:
-                if self.settled:
+                if self.settled and self._kept_because and not held():
+                    self.follow(lambda: not held())
+                elif self.settled:
                     await (self._tend_active(held) if held() else self._tend_standby(held))
 
     async def hear(self, held: Callable[[], bool]) -> None:
@@ -151,7 +165,8 @@ class Engine:
             except (OSError, TimeoutError):
                 await asyncio.sleep(_RETRY)
                 continue
-            log.info("%s: %s, %.0f ms", self.name, done, 1000 * (time.monotonic() - began))
+            if done:
+                log.info("%s: %s, %.0f ms", self.name, done, 1000 * (time.monotonic() - began))
             return
 
     async def _claim(self, wanted: Callable[[], bool]) -> str:
@@ -177,7 +192,20 @@ class Engine:
             await asyncio.sleep(RESTORE)
         return len(newer)
 
+    async def _released(self, held: Callable[[], bool]) -> tuple[bool, str]:
+        """`calls.released`, by what the peer says from now on."""
+        says: bool | None = None
+        with contextlib.suppress(*AWAY):
+            says = await self._peers.owned(HEARKEN)
+        return calls.released(held(), says)
+
     async def _follow(self, wanted: Callable[[], bool]) -> str:
+        """Nothing to tell when the calls are kept for the same reason as the last time."""
+        released, because = await self._released(lambda: not wanted())
+        if not released:
+            before, self._kept_because = self._kept_because, because
+            return "" if before == because else f"calls are kept: {because}"
+        self._kept_because = ""
         await self._command("standby")
         told: set[str] = set()
         with contextlib.suppress(*AWAY):
@@ -202,18 +230,19 @@ class Engine:
             await self._command("active")
 
     async def _tend_standby(self, held: Callable[[], bool]) -> None:
-        if self._stale and time.monotonic() - self._lost_at > STALE:
+        if self._stale and time.monotonic() - self._lost_at > STALE and (await self._released(held))[0]:
             await self._own.empty()
             self._stale = False
         written = await self._peers.ids()
         todo = calls.tidying(await self._calls(), written, self._doubted)
-        self._doubted = todo.doubted
+        self._doubted = todo.doubted | frozenset(todo.ended)
+        ended = todo.ended if todo.ended and (await self._released(held))[0] else ()
         if held():
             return
-        if todo.lacking or todo.ended:
-            log.info("%s: %d calls were not known, %d had ended", self.name, len(todo.lacking), len(todo.ended))
+        if todo.lacking or ended:
+            log.info("%s: %d calls were not known, %d had ended", self.name, len(todo.lacking), len(ended))
         await self._peers.announce("set", todo.lacking)
-        await self._peers.announce("del", todo.ended)
+        await self._peers.announce("del", ended)
 
     async def _calls(self) -> set[str]:
         return set(await engine_port.calls(self._port, _CLI_TIMEOUT))

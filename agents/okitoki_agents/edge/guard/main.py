@@ -28,6 +28,8 @@ TICK = 0.15
 PEER_EVERY = 1.0
 HEAR_EVERY = 0.4
 """A call that was answered by the peer during a flap is half deaf until then."""
+SPEAK_EVERY = 0.4
+"""A peer that has lost an address keeps its calls until it hears who has it."""
 TEND_EVERY = 2.0
 REFRESH_EVERY = 30.0
 """2^15 packets, at the 100 a second of the shortest usual ones, take 327 s; but what an engine writes when a call is
@@ -119,6 +121,7 @@ class Guard:
             loop.create_task(self._every(leases.RENEW_EVERY, self._vouch)),
             loop.create_task(self._every(PEER_EVERY, self._look_far)),
             loop.create_task(self._every(HEAR_EVERY, self._hear)),
+            loop.create_task(self._every(SPEAK_EVERY, self._speak)),
             loop.create_task(self._every(TEND_EVERY, self._tend)),
             loop.create_task(self._every(REFRESH_EVERY, self._refresh)),
         ]
@@ -201,6 +204,10 @@ class Guard:
             await engine.admit(homeless)
             if name in self._leases.held and self._peer.reachable:
                 await engine.hear(self._holds(name))
+
+    async def _speak(self) -> None:
+        for name, engine in self._engines.items():
+            await engine.speak(self._holds(name))
 
     async def _tend(self) -> None:
         for name, engine in self._engines.items():
