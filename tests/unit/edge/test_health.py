@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from okitoki_agents.edge.guard.health import (
     KILL_FROZEN_AFTER,
+    KILL_MISSES,
     KILL_MUTE_AFTER,
     MISSES,
     Health,
@@ -59,14 +60,25 @@ def test_a_frozen_service_that_wakes_must_settle_again() -> None:
 
 def test_a_frozen_service_is_killed_after_a_while_and_not_at_once() -> None:
     health = good(10.0)
-    for _ in range(MISSES):
+    for _ in range(KILL_MISSES):
         health = missed(health, 11.0)
     assert not must_be_killed(health, 11.0 + KILL_FROZEN_AFTER - 0.1)
     assert must_be_killed(health, 11.0 + KILL_FROZEN_AFTER)
 
 
+def test_a_service_that_nobody_has_asked_meanwhile_is_not_killed() -> None:
+    """A guard that got no processor either wakes, and finds that much time has gone by."""
+    health = good(10.0)
+    for _ in range(MISSES):
+        health = missed(health, 11.0)
+    assert not must_be_killed(health, 60.0)
+    assert not must_be_killed(missed(started(10.0), 60.0), 60.0)
+
+
 def test_a_service_that_never_answers_is_killed_late() -> None:
-    health = missed(started(10.0), 11.0)
+    health = started(10.0)
+    for _ in range(KILL_MISSES):
+        health = missed(health, 11.0)
     assert not must_be_killed(health, 10.0 + KILL_MUTE_AFTER - 1)
     assert must_be_killed(health, 10.0 + KILL_MUTE_AFTER)
 

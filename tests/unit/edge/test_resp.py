@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -40,6 +42,38 @@ async def test_replies_of_every_kind() -> None:
     async with server:
         found = await resp.call(address, PASSWORD, ("A",), ("B",), ("C",), ("D",), seconds=5)
     assert found == [7, b"a\r\nb", [None, b""], []]
+
+
+SUBSCRIBED = b"+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
+MESSAGE = b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n"
+
+
+@asynccontextmanager
+async def open_ended(answers: bytes) -> AsyncIterator[tuple[str, int]]:
+    """A server that answers and leaves the connection open."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answers)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield host, port
+
+
+async def test_what_is_said_on_a_channel_is_heard_and_silence_is_told_from_a_dead_redis() -> None:
+    async with open_ended(SUBSCRIBED + MESSAGE) as address:
+        assert await resp.heard(address, PASSWORD, "c", seconds=5) is True
+    async with open_ended(SUBSCRIBED) as address:
+        assert await resp.heard(address, PASSWORD, "c", seconds=0.2) is False
+    async with open_ended(b"+OK\r\n") as address:
+        with pytest.raises(TimeoutError):
+            await resp.heard(address, PASSWORD, "c", seconds=0.2)
+    server, address, _ = await serve(SUBSCRIBED)
+    async with server:
+        with pytest.raises(resp.RespError):
+            await resp.heard(address, PASSWORD, "c", seconds=5)
 
 
 @pytest.mark.parametrize("answers", [b"+OK\r\n$4\r\nab", b"+OK\r\n*2\r\n:1\r\n", b"+OK\r\n?\r\n"])

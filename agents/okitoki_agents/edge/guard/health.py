@@ -17,6 +17,8 @@ KILL_FROZEN_AFTER = 3.0
 """A frozen process is killed then, so that kubelet starts another: nothing else ends it."""
 KILL_MUTE_AFTER = 45.0
 """A process that has never answered since its start is killed then."""
+KILL_MISSES = 10
+"""Probes in a row that must have gone without an answer for either: a guard that got no processor has not asked."""
 
 
 class State(StrEnum):
@@ -69,4 +71,5 @@ def missed(health: Health, now: float) -> Health:
 def must_be_killed(health: Health, now: float) -> bool:
     """True when only a new process can help."""
     limit = {State.FROZEN: KILL_FROZEN_AFTER, State.STARTING: KILL_MUTE_AFTER}.get(health.state)
-    return limit is not None and health.answers_since is None and now - health.since >= limit
+    unanswered = health.answers_since is None and health.misses >= KILL_MISSES
+    return limit is not None and unanswered and now - health.since >= limit
