@@ -30,6 +30,7 @@ _STOP_BOTH = """
 signal() { pkill "-$1" --session "$(cat "/run/edge/pid/$2")"; }
 signal STOP guard; signal STOP keepalived; sleep 4; signal CONT guard; sleep 2; signal CONT keepalived
 """
+_FREEZE_BOTH = "kill -STOP -- -1; sleep 4; kill -CONT -- -1"
 _DEAF = "table netdev deaf { chain in { type filter hook ingress device eth0 priority -500; policy drop; }; }"
 
 
@@ -161,10 +162,18 @@ class Drills:
         return seen
 
     def f_nobody(self) -> str:
-        """Both nodes get no processor for longer than a lease, the guards less long than keepalived: every address is on
-        no node, and each guard has time to conclude that its calls are the other's."""
+        """Both nodes' guards get no processor for longer than a lease, keepalived for longer still: every address is
+        on no node, and each guard has time to conclude that its calls are the other's."""
+        return self._both(_STOP_BOTH)
+
+    def f_both_frozen(self) -> str:
+        """Every process of both nodes, for longer than a lease."""
+        return self._both(_FREEZE_BOTH)
+
+    def _both(self, script: str) -> str:
+        """Until `script` has ended on both nodes and some address is back."""
         began, none, last = time.monotonic(), 0.0, time.monotonic()
-        stopping = [subprocess.Popen(node.command("sh", "-c", _STOP_BOTH)) for node in self.lab.nodes]
+        stopping = [subprocess.Popen(node.command("sh", "-c", script)) for node in self.lab.nodes]
         while any(process.poll() is None for process in stopping) or not self.lab.a.holds() | self.lab.b.holds():
             held, now = self.lab.a.holds() | self.lab.b.holds(), time.monotonic()
             none += 0.0 if "media-1" in held else now - last
@@ -172,8 +181,8 @@ class Drills:
             time.sleep(0.02)
         for node in self.lab.nodes:
             node.wake()
-        lasted = time.monotonic() - began
-        return f"{lasted:.1f} s, media-1 on no node for {1000 * none:.0f} ms; whole {self.lab.wait_good(30):.1f} s later"
+        lasted, whole = time.monotonic() - began, self.lab.wait_good(30)
+        return f"{lasted:.1f} s, media-1 on no node for {1000 * none:.0f} ms; whole {whole:.1f} s later"
 
     def f_back(self) -> str:
         """The same calls to the other node and back."""
