@@ -30,7 +30,7 @@ _STOP_BOTH = """
 signal() { pkill "-$1" --session "$(cat "/run/edge/pid/$2")"; }
 signal STOP guard; signal STOP keepalived; sleep 4; signal CONT guard; sleep 2; signal CONT keepalived
 """
-_FREEZE_BOTH = "kill -STOP -- -1; sleep 4; kill -CONT -- -1"
+_FREEZE_BOTH = "kill -STOP -1; sleep 4; kill -CONT -1"
 _DEAF = "table netdev deaf { chain in { type filter hook ingress device eth0 priority -500; policy drop; }; }"
 
 
