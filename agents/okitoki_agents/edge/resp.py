@@ -6,6 +6,8 @@ Not by the redis library: it takes seconds to import on a busy machine, and a re
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 Reply = bytes | int | None | list["Reply"]
 
@@ -38,21 +40,41 @@ async def heard(address: tuple[str, int], password: str, channel: str, seconds: 
     """
     subscribed = False
     try:
-        async with asyncio.timeout(seconds):
-            reader, writer = await asyncio.open_connection(*address)
-            try:
-                writer.write(encoded(("AUTH", password)) + encoded(("SUBSCRIBE", channel)))
-                await _reply(reader)
-                await _reply(reader)
-                subscribed = True
-                await _reply(reader)
-            finally:
-                writer.close()
+        async with asyncio.timeout(seconds), _subscription(address, password, channel) as reader:
+            subscribed = True
+            await _reply(reader)
     except TimeoutError:
         if subscribed:
             return False
         raise
     return True
+
+
+async def listen(address: tuple[str, int], password: str, channel: str, silence: float) -> AsyncIterator[bytes]:
+    """What is published on `channel`, word by word.
+
+    Raises TimeoutError when nothing comes for `silence` seconds, OSError or RespError.
+    """
+    async with AsyncExitStack() as stack:
+        async with asyncio.timeout(silence):
+            reader = await stack.enter_async_context(_subscription(address, password, channel))
+        while True:
+            async with asyncio.timeout(silence):
+                message = await _reply(reader)
+            if isinstance(message, list) and len(message) == 3 and isinstance(message[2], bytes):
+                yield message[2]
+
+
+@asynccontextmanager
+async def _subscription(address: tuple[str, int], password: str, channel: str) -> AsyncIterator[asyncio.StreamReader]:
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        writer.write(encoded(("AUTH", password)) + encoded(("SUBSCRIBE", channel)))
+        await _reply(reader)
+        await _reply(reader)
+        yield reader
+    finally:
+        writer.close()
 
 
 def encoded(words: tuple[str | bytes, ...]) -> bytes:

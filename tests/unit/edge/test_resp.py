@@ -76,6 +76,18 @@ async def test_what_is_said_on_a_channel_is_heard_and_silence_is_told_from_a_dea
             await resp.heard(address, PASSWORD, "c", seconds=5)
 
 
+async def test_every_word_of_a_channel_comes_until_it_falls_silent() -> None:
+    async with open_ended(SUBSCRIBED + MESSAGE + MESSAGE.replace(b"x", b"y")) as address:
+        words = resp.listen(address, PASSWORD, "c", silence=0.2)
+        assert (await anext(words), await anext(words)) == (b"x", b"y")
+        with pytest.raises(TimeoutError):
+            await anext(words)
+    server, address, _ = await serve(SUBSCRIBED + MESSAGE)
+    async with server:
+        with pytest.raises(resp.RespError):
+            assert [word async for word in resp.listen(address, PASSWORD, "c", silence=5)]
+
+
 @pytest.mark.parametrize("answers", [b"+OK\r\n$4\r\nab", b"+OK\r\n*2\r\n:1\r\n", b"+OK\r\n?\r\n"])
 async def test_half_a_reply_is_an_error(answers: bytes) -> None:
     server, address, _ = await serve(answers)

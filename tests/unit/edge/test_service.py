@@ -107,6 +107,22 @@ def test_a_slow_service_gives_its_address_away_once_somebody_can_take_it(case: C
     assert case.track == "1\n"
 
 
+def test_a_service_is_able_only_while_it_is_good_and_not_withheld(case: Case) -> None:
+    """Kept beside a slow service for want of somebody else, an address is nothing that the peer could give away too."""
+    assert not case.service.able
+    case.service._started()
+    case.run(2.0)
+    assert case.service.able
+    case.alone, case.probe.good = True, False
+    case.run(1.5)
+    assert (case.track, case.service.able) == ("0\n", False)
+    case.probe.good = True
+    case.run(3.0)
+    assert case.service.able
+    case.service.withhold()
+    assert not case.service.able
+
+
 def test_a_death_is_a_fault_also_when_nobody_else_could_take_the_address(case: Case) -> None:
     case.alone = True
     case.service._started()

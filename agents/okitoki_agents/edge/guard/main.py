@@ -15,12 +15,13 @@ from okitoki_agents.edge import network, render
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.guard import deafness, leases, probes
 from okitoki_agents.edge.guard.ears import Ears
-from okitoki_agents.edge.guard.engine import Engine
+from okitoki_agents.edge.guard.engine import AWAY, Engine
 from okitoki_agents.edge.guard.leases import Leases
 from okitoki_agents.edge.guard.netfilter import Table
 from okitoki_agents.edge.guard.peer import Peer, redis_answers
 from okitoki_agents.edge.guard.processes import Watch
 from okitoki_agents.edge.guard.service import Service
+from okitoki_agents.edge.guard.takers import Takers
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Guard:
         self._vrrp = Watch(self._paths.run / "keepalived-vrrp.pid", self._publish, self._keepalived_died)
         self._table = Table(f"okitoki-{region.name}")
         self._peer = Peer(facts, self._table, self._interface, self._keepalived, self._reclaim)
+        self._takers = Takers(facts)
         self._ears = Ears(self._interface, self._heard, lambda: self._peer.reachable)
         self._deaf_since: float | None = None
         self._services = self._make_services()
@@ -78,9 +80,6 @@ class Guard:
         def always() -> bool:
             return True
 
-        def alone() -> bool:
-            return not self._peer.reachable
-
         def sip_target() -> tuple[str, int]:
             # The public socket has workers of its own; only the holder of the address can reach it.
             if "sip" in self._leases.held:
@@ -88,6 +87,9 @@ class Guard:
             return self._facts.node_ip, ports.dmq
 
         def service(name: str, probe: probes.Probe, settle: float, ready: Callable[[], bool] = always) -> Service:
+            def alone() -> bool:
+                return not (self._peer.reachable and self._takers.could_take(name))
+
             return Service(self._paths, name, probe, settle, ready, alone, self._publish)
 
         return [
@@ -122,6 +124,7 @@ class Guard:
             loop.create_task(self._every(PEER_EVERY, self._look_far)),
             loop.create_task(self._every(HEAR_EVERY, self._hear)),
             loop.create_task(self._every(SPEAK_EVERY, self._speak)),
+            loop.create_task(self._every(SPEAK_EVERY, self._listen_to_peer)),
             loop.create_task(self._every(TEND_EVERY, self._tend)),
             loop.create_task(self._every(REFRESH_EVERY, self._refresh)),
         ]
@@ -206,8 +209,15 @@ class Guard:
                 await engine.hear(self._holds(name))
 
     async def _speak(self) -> None:
+        if self._vrrp_ok:
+            with contextlib.suppress(*AWAY):
+                await self._takers.say([service.name for service in self._services if service.able])
         for name, engine in self._engines.items():
             await engine.speak(self._holds(name))
+
+    async def _listen_to_peer(self) -> None:
+        if self._peer.reachable:
+            await self._takers.listen()
 
     async def _tend(self) -> None:
         for name, engine in self._engines.items():

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 class Service:
     """`settle`: seconds of answers before it counts as good. `ready`: a further condition for that. `alone`: no
-    other node could take the address; one whose service answers late is then better than one on no node."""
+    other node could take the address now; one whose service answers late is then better than one on no node."""
 
     def __init__(
         self,
@@ -41,6 +41,11 @@ class Service:
         """The address must not come here for now; takes effect at the next tick."""
         self.deaf = False
         """The node hears nobody; takes effect at the next tick."""
+
+    @property
+    def able(self) -> bool:
+        """Whether the address could come here, or is here, beside a good service."""
+        return self.health.state is State.OK and self.track.value == 0
 
     def tick(self) -> None:
         """Ask the service, and judge its answer to the question before."""
