@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Patroni, as Debian has it, with three mends: of how it keeps its lock, of when it writes the synchronous key, and of
-what a stop of all members leaves behind.
+"""Patroni, as Debian has it, with four mends: of how it keeps its lock, of when it writes the synchronous key, of what
+a stop of all members leaves behind, and of how a former primary that was stopped on the way down comes back.
 
 It does not give up its lock over a write of its own.
 
@@ -22,10 +22,17 @@ When all members are told to stop (decision 13), what one of them sees of anothe
 depends on. A standby that stops asks to be released from the synchronous key, and a primary that stops gives its lock
 away; should the members end seconds apart, the key would name the primary alone, or a standby that took over for a
 moment, and a tenant could wake on that one volume only.
+
+A primary that crashed or was demoted at once is started as a standby, and first replays what it wrote itself. Stopped
+in the middle of that (its pod ends, when a node is drained), it leaves "shut down in recovery" and no minimum recovery
+point, which pg_rewind (15 to 17) takes for a standby that ends at its last checkpoint: "no rewind required", whatever
+it wrote after it. It then replays that too, and can never follow the new primary ("new timeline forked off current
+database system timeline before current recovery point"). So it is let replay to its end in single-user mode first, as
+Patroni does with a crashed primary: what is there then is what pg_rewind sees.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import patroni.postgresql  # noqa: F401 - before `ha`, which can only be imported after it (they import each other)
@@ -151,12 +158,33 @@ def keep_lock_to_the_end(delete: Callable[..., bool]) -> Callable[..., bool]:
     return guarded
 
 
+def stopped_on_the_way_down(controldata: Mapping[str, str]) -> bool:
+    """Whether a former primary was stopped while it replayed its own WAL, by what pg_controldata says."""
+    state, minimum = controldata.get("Database cluster state"), controldata.get("Minimum recovery ending location")
+    return state == "shut down in recovery" and minimum == "0/0"
+
+
+def replay_first(recover: Callable[[Any], str]) -> Callable[[Any], str]:
+    """`Ha.recover` that has such a member replay all it has before it is compared with the member that leads."""
+
+    def recovered(self: Any) -> str:
+        led = not self.cluster.is_unlocked() and not self.has_lock(False)
+        if led and stopped_on_the_way_down(self.state_handler.controldata()):
+            kubernetes.logger.info("this former primary was stopped before it had replayed what it wrote itself")
+            if message := self._handle_crash_recovery():
+                return str(message)
+        return recover(self)
+
+    return recovered
+
+
 STORE = kubernetes.Kubernetes
 STORE.attempt_to_acquire_leader = note_taken(keep_own_lock(STORE.attempt_to_acquire_leader))
 STORE.update_leader = note_renewed(STORE.update_leader)
 STORE.write_sync_state = leave_key(keep_standbys(STORE.write_sync_state))
 STORE.delete_leader = keep_lock_to_the_end(STORE.delete_leader)
 ha.Ha.shutdown = note_end(ha.Ha.shutdown)
+ha.Ha.recover = replay_first(ha.Ha.recover)
 
 if __name__ == "__main__":
     sys.exit(main())

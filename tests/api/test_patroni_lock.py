@@ -31,7 +31,7 @@ SCOPE = {"app": "lock-test"}
 
 def mends() -> dict[str, Callable[..., Any]]:
     """The functions of patroni_main.py by the name of what they mend, without leaving them in the class."""
-    shutdown = ha.Ha.shutdown
+    shutdown, recover = ha.Ha.shutdown, ha.Ha.recover
     spec = importlib.util.spec_from_file_location("patroni_main", MAIN)
     assert spec
     assert spec.loader
@@ -42,7 +42,7 @@ def mends() -> dict[str, Callable[..., Any]]:
         assert all(found[name] is not ORIGINALS[name] for name in MENDED)
         return {**found, "shutdown": ha.Ha.shutdown}
     finally:
-        ha.Ha.shutdown = shutdown
+        ha.Ha.shutdown, ha.Ha.recover = shutdown, recover
         for name, original in ORIGINALS.items():
             setattr(kubernetes.Kubernetes, name, original)
 
