@@ -243,6 +243,23 @@ async def test_a_node_whose_guard_is_silent_does_not_say_that_it_holds_what_the_
     assert pair.own.holds == ()
 
 
+async def test_a_look_that_a_frozen_engine_holds_up_does_not_let_the_node_say_what_was_before(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen in a drill: the frozen relay's node said for three seconds that it still had the address, and the peer, which
+    had taken it, left it there: audio was away for 3.8 s."""
+    await look(pair)
+
+    async def frozen(port: int) -> Sessions:
+        (tmp_path / "run" / "status.json").write_text(json.dumps({"holds": [], "services": GOOD}))
+        assert pair.now().holds == ()
+        return Sessions(0, 0)
+
+    monkeypatch.setattr(media, "sessions", frozen)
+    await look(pair, 1)
+    assert pair.own.holds == ()
+
+
 async def test_a_peer_is_silent_only_after_several_looks(pair: Pair, peer: PeerAgent) -> None:
     await look(pair)
     peer.silent = True

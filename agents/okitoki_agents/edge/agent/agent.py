@@ -306,7 +306,7 @@ class Agent:
         return status.node_document(self._own(), not self.unready())
 
     def _own(self) -> status.Node:
-        return replace(self._pair.own, trunks=self._trunks.documents(), landlines=self._landlines.documents())
+        return replace(self._pair.now(), trunks=self._trunks.documents(), landlines=self._landlines.documents())
 
     async def _report(self) -> None:
         document = status.annotation(

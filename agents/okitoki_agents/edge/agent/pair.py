@@ -5,6 +5,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import aiohttp
 import redis.asyncio
@@ -86,11 +87,18 @@ class Pair:
                 await self.look()
                 await asyncio.sleep(LOOK_SECONDS)
 
+    def now(self) -> Node:
+        """This node, with what its guard says at this moment. A look takes seconds when an engine is frozen; a peer
+        that hears of addresses here which have gone would leave them to this node."""
+        guard = status.parse_guard_status(store.read_json(self._facts.paths.status))
+        # What a guard said before it fell silent is not so any more.
+        holds = () if self.deputy.said_farewell else guard.holds
+        return replace(self.own, holds=holds, services=guard.services, comings=guard.comings)
+
     async def look(self) -> None:
         """One look at both nodes."""
         before = (self.own.holds, self.own.services, self.guard_alive, self.unprotected)
         await self._follow_peer()
-        guard = status.parse_guard_status(store.read_json(self._facts.paths.status))
         own_sessions, peer, own_redis, peer_redis = await asyncio.gather(
             self._sessions(), self._look_at_peer(), _answers(self.own_redis), _answers(self.peer_redis)
         )
@@ -100,11 +108,9 @@ class Pair:
             self.peer = peer
         if peer is not None and peer.answers:
             self._steady("peer", True)
-        # What a guard said before it fell silent is not so any more: its peer would leave the addresses to this node.
-        holds = () if self.deputy.said_farewell else guard.holds
-        self.since = status.moves(self.own.holds, holds, self.since, time.time())
-        nodes_before = self._nodes
-        self.own = Node(holds, guard.services, own_sessions, guard.comings, drained=self.drained)
+        nodes_before, held = self._nodes, self.own.holds
+        self.own = replace(self.now(), sessions=own_sessions, drained=self.drained)
+        self.since = status.moves(held, self.own.holds, self.since, time.time())
         self._nodes = (self.own, self.peer.node if self.peer is not None and self.peer.answers else nodes_before[1])
         if status.moved(nodes_before, self._nodes):
             # It may be back within a look; whether the standby has missed something meanwhile is to be seen.
