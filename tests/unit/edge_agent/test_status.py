@@ -246,8 +246,8 @@ async def test_a_node_whose_guard_is_silent_does_not_say_that_it_holds_what_the_
 async def test_a_look_that_a_frozen_engine_holds_up_does_not_let_the_node_say_what_was_before(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen in a drill: the frozen relay's node said for three seconds that it still had the address, and the peer, which
-    had taken it, left it there: audio was away for 3.8 s."""
+    """Seen in a drill: the frozen relay's node said for three seconds that it still had the address, and the peer left
+    it there, which had just taken it: audio was away for 3.8 s."""
     await look(pair)
 
     async def frozen(port: int) -> Sessions:
