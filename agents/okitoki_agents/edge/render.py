@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ LOAD_SECONDS = 10
 """Age at which a count of calls is void, and every call is let in: an agent that is away must not close the region."""
 RETRY_AFTER = 10
 """Seconds after which a caller that was refused for want of capacity may try again (RFC 3261, 20.33)."""
+WRONG_BY_AGENT, WRONG_BY_SOURCE = 30, 300
+"""Wrong passwords within a minute after which an agent, from that address, and everybody there is refused."""
 _HOME_PRIORITY, _AWAY_PRIORITY = 150, 100
 _HOME = {"sip": 0, "media-1": 0, "https": 1, "media-2": 1}
 """Address -> which of the two nodes is its home."""
@@ -34,6 +37,25 @@ _ENVIRONMENT = jinja2.Environment(
     autoescape=False,  # noqa: S701 - not HTML
     keep_trailing_newline=True,
 )
+
+
+@dataclass(frozen=True)
+class Flood:
+    """Packets of a kind (`what`, nft's words) that one source may send to the SIP address, a second and at once."""
+
+    what: str
+    rate: int
+    burst: int
+
+
+FLOODS = {
+    "talkative": Flood("meta l4proto != tcp", 300, 2000),
+    "connecting": Flood("tcp flags & (syn | ack) == syn", 100, 2000),
+    "streaming": Flood("meta l4proto tcp", 3000, 20000),
+}
+"""What bounds a source that is no carrier. Sized for a site of a thousand phones behind one address, with a keep-alive
+every two seconds (TCP and TLS) or fifteen (UDP), and a call a minute each. When its power comes back each connects,
+sends two REGISTERs, and needs a dozen packets for it over TLS."""
 
 
 def _render(template: str, facts: Facts, **values: Any) -> str:
@@ -64,14 +86,15 @@ def kamailio(facts: Facts, server_id: int) -> str:
     Kamailio marks its commands to rtpengine by it, its pid and a counter. In containers two Kamailios have the same
     pids, and rtpengine answers a command whose mark it has seen in the last minute with the old answer.
     """
-    hosts = [host for carrier in facts.region.carriers for host in carrier.hosts]
     return _render(
         "kamailio.cfg.j2",
         facts,
         tables=TABLES,
         restricted_realm=RESTRICTED_REALM,
-        carrier_hosts=hosts,
+        carrier_hosts=_carrier_hosts(facts),
         server_id=server_id,
+        wrong_by_agent=WRONG_BY_AGENT,
+        wrong_by_source=WRONG_BY_SOURCE,
         silence_ms=SILENCE_MS,
         last_try_ms=LAST_TRY_MS,
         silent_seconds=SILENT_SECONDS,
@@ -124,7 +147,18 @@ def at_home(facts: Facts, name: str) -> bool:
 
 def nftables(facts: Facts, interface: str, peer: str) -> str:
     """The guard's table; `interface` is the node's own, `peer` as for `keepalived`."""
-    return _render("nftables.nft.j2", facts, interface=interface, peer=peer)
+    return _render(
+        "nftables.nft.j2",
+        facts,
+        interface=interface,
+        peer=peer,
+        carrier_hosts=_carrier_hosts(facts),
+        floods=FLOODS,
+    )
+
+
+def _carrier_hosts(facts: Facts) -> list[str]:
+    return [host for carrier in facts.region.carriers for host in carrier.hosts]
 
 
 def peer_of(facts: Facts) -> str:

@@ -131,6 +131,26 @@ def test_nft_closes_what_is_not_public(tmp_path: Path) -> None:
     assert text.index('iifname "eth0" counter name heard') < text.index("ip saddr")
 
 
+def test_one_phone_with_a_wrong_password_does_not_close_an_address_to_the_others(tmp_path: Path) -> None:
+    text = render.kamailio(facts(tmp_path), 1)
+    assert "$sht(refused=>$si) > 300 || $sht(refused=>$au@$fd@$si) > 30" in text
+    # A count that began anew with each of its wrong passwords would never end.
+    assert "refused=>size=8;autoexpire=60;initval=0;updateexpire=0;" in text
+
+
+def test_nft_bounds_what_a_stranger_may_send_to_the_sip_address_and_no_carrier(tmp_path: Path) -> None:
+    text = render.nftables(facts(tmp_path), "eth0", PEER)
+    assert (
+        f"ip daddr 198.18.16.200 ip saddr != {{ {NODE}, {PEER}, 198.18.16.150, 198.18.16.151 }} jump strangers" in text
+    )
+    rules = [line for line in text.splitlines() if "update @" in line]
+    assert len(rules) == len(render.FLOODS)
+    for rule, (name, flood) in zip(rules, render.FLOODS.items(), strict=True):
+        assert f"set {name} {{" in text
+        assert f"@{name} {{ ip saddr limit rate over {flood.rate}/second burst {flood.burst} packets }}" in rule
+        assert rule.endswith("drop")
+
+
 def test_nft_without_a_peer_refuses_its_alias_at_once(tmp_path: Path) -> None:
     text = render.nftables(facts(tmp_path), "eth0", "")
     assert "dnat" not in text

@@ -37,6 +37,8 @@ REFRESH_EVERY = 30.0
 put on hold lacks the indexes until then."""
 LEFT_SECONDS = 5.0
 """Age at which the agent's word on addresses to be left to the peer is void."""
+REFUSED_EVERY = 60.0
+"""Least seconds between two words about packets that were dropped for their number."""
 DRAIN_BY_VRRP = 2.0
 """Seconds that keepalived has to give the addresses away, before they are taken from it."""
 
@@ -69,6 +71,7 @@ class Guard:
         self._takers = Takers(facts)
         self._ears = Ears(self._interface, self._heard, lambda: self._peer.reachable)
         self._deaf_since: float | None = None
+        self._refused, self._refused_told = 0, float("-inf")
         self._services = self._make_services()
 
     def _heard(self) -> int:
@@ -189,7 +192,19 @@ class Guard:
                 service.left_to_peer = not service.left_to_peer
                 log.warning("%s: %s", service.name, "left to the peer" if service.left_to_peer else "may come again")
 
+    def _tell_refused(self) -> None:
+        """That somebody sends too much, now and then while it lasts. The count begins anew with the table."""
+        refused, now = self._table.packets("refused"), time.monotonic()
+        if refused > self._refused and now - self._refused_told > REFUSED_EVERY:
+            log.warning(
+                "%d packets to the SIP address were dropped: a source that is no carrier sends too many",
+                refused - self._refused,
+            )
+            self._refused, self._refused_told = refused, now
+        self._refused = min(self._refused, refused)
+
     async def _look_far(self) -> None:
+        self._tell_refused()
         self._leave_to_peer()
         await self._peer.follow()
         ok = self._redis.runs() and await redis_answers(self._facts.node_ip, self._facts)
