@@ -99,6 +99,10 @@ class Controller:
         if body["kind"] in (TENANT.kind, VOICE_REGION.kind):
             self._resource_changed(event_type, body)
         elif body["kind"] == NODE.kind:
+            if event_type == "DELETED":
+                self._ctx.index.drop(NODE.kind, metadata["name"])
+            else:
+                self._ctx.index.put(body)
             self.add_all()
         elif identity == (SECRET.kind, self._ctx.namespace, names.CA_SECRET):
             self._keeper.wake()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import kopf
 
-from okitoki.kube.labels import FIELD_MANAGER
+from okitoki.kube.labels import FIELD_MANAGER, label_selector
 from okitoki.kube.resources import Manifest, ResourceType, type_of
 from okitoki.metrics.process import API_REQUESTS
 
@@ -77,17 +77,23 @@ class Client:
         self, kind: ResourceType, namespace: str | None = None, selector: Mapping[str, str] | None = None
     ) -> list[Manifest]:
         """All objects of a kind, in one namespace or everywhere; each carries `apiVersion` and `kind`."""
-        items: list[Manifest] = []
+        return [item async for item in self.each(kind, namespace, selector)]
+
+    async def each(
+        self, kind: ResourceType, namespace: str | None = None, selector: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Manifest]:
+        """The same one by one: no more than a page of them is held at a time."""
         params = {"limit": str(LIST_PAGE)}
         if selector:
-            params["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+            params["labelSelector"] = label_selector(selector)
         while True:
             page = await self.request("GET", kind.path(namespace), params=params)
-            # A list's items omit what the list already says.
-            items += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page.get("items") or []]
+            for item in page.pop("items", None) or []:
+                # A list's items omit what the list already says.
+                yield {"apiVersion": kind.api_version, "kind": kind.kind, **item}
             token = (page.get("metadata") or {}).get("continue")
             if not token:
-                return items
+                return
             params["continue"] = token
 
     async def create(self, manifest: Manifest) -> Manifest:

@@ -65,7 +65,20 @@ def selector(component: str, *, tenant: str | None = None, region: str | None = 
 
 def matches(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     """Whether an object with `labels` is selected by `wanted`."""
-    return all(labels.get(key) == value for key, value in wanted.items())
+    found = {PRESENT: lambda key: key in labels, ABSENT: lambda key: key not in labels}
+    return all(found[value](key) if value in found else labels.get(key) == value for key, value in wanted.items())
+
+
+PRESENT = "*"
+"""In a selector in the place of a value: the label is there, whatever it says."""
+ABSENT = "!"
+"""In a selector in the place of a value: the label is not there."""
+
+
+def label_selector(wanted: Mapping[str, str]) -> str:
+    """A selector as the API takes it (`labelSelector`)."""
+    forms = {PRESENT: "{0}", ABSENT: "!{0}"}
+    return ",".join(forms.get(value, "{0}={1}").format(key, value) for key, value in sorted(wanted.items()))
 
 
 def pod_security(level: str) -> dict[str, str]:

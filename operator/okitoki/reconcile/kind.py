@@ -52,7 +52,7 @@ class Scope:
     """Where a resource's objects live: read before each reconcile, and the only place where objects are pruned.
 
     `namespace` None: cluster-scoped objects of `names` (so far only the namespace itself).
-    `selector` empty: every object of `kinds` there (an own namespace); else only those selected.
+    `names` given: those objects of `kinds` there; else all of them, or those that `selector` selects.
     """
 
     namespace: str | None

@@ -11,7 +11,7 @@ from okitoki.kube.apply import Applied, apply_all, prunable
 from okitoki.kube.client import ApiError
 from okitoki.kube.drift import Repairs
 from okitoki.kube.events import EventType
-from okitoki.kube.resources import Manifest, ObjectKey
+from okitoki.kube.resources import Manifest, ObjectKey, ResourceType
 from okitoki.metrics.domain import LABELS, Measures, Owner
 from okitoki.reconcile import conditions as cond
 from okitoki.reconcile.conditions import Condition
@@ -86,12 +86,13 @@ class Reconciler:
         live: dict[ObjectKey, Manifest] = {}
         for scope in scopes:
             for kind in scope.kinds:
-                if scope.namespace is None:
-                    found = [item for name in scope.names if (item := await self.ctx.client.get(kind, name))]
-                else:
-                    found = await self.ctx.client.list(kind, scope.namespace, scope.selector)
-                live.update((ObjectKey.of(item), item) for item in found)
+                live.update((ObjectKey.of(item), item) for item in await self._read(scope, kind))
         return live
+
+    async def _read(self, scope: Scope, kind: ResourceType) -> list[Manifest]:
+        if scope.namespace is not None and not scope.names:
+            return await self.ctx.client.list(kind, scope.namespace, scope.selector)
+        return [item for name in scope.names if (item := await self.ctx.client.get(kind, name, scope.namespace))]
 
     def _prunable(self, raw: Manifest, live: Mapping[ObjectKey, Manifest], scopes: Sequence[Scope]) -> list[ObjectKey]:
         owner = {self.kind.owner_label: raw["metadata"]["name"]}

@@ -73,7 +73,8 @@ class TenantKind:
             Scope(None, (kinds.NAMESPACE,), names=(namespace,)),
             Scope(namespace, OWN_KINDS),
             *(
-                Scope(names.region_namespace(region), (kinds.SECRET,), {labels.EDGE_TENANT: name})
+                # By name: a selector would have the API server look at the Secrets of all the region's tenants.
+                Scope(names.region_namespace(region), (kinds.SECRET,), names=(names.edge_tenant_secret(name),))
                 for region in sorted(index.regions)
             ),
         ]
@@ -199,11 +200,9 @@ class TenantKind:
     def concerned_by(self, changed: Manifest, index: Index) -> Sequence[str]:
         """A region's tenants, and tenants that share a number with a changed tenant."""
         name = changed["metadata"]["name"]
-        spec = changed.get("spec") or {}
         if changed["kind"] == kinds.VOICE_REGION.kind:
             return [key for key, item in index.tenants.items() if name in (item["spec"].get("regions") or [])]
-        own = _numbers(spec)
-        return [key for key, item in index.tenants.items() if key != name and own & _numbers(item.get("spec") or {})]
+        return [key for key in index.sharing_numbers(changed) if key != name]
 
     def _app(self, ctx: Context) -> AppApi:
         trusted = ctx.authorities.latest.bundle
@@ -211,6 +210,3 @@ class TenantKind:
             self._app_api = (trusted, self._make_app_api(trusted))
         return self._app_api[1]
 
-
-def _numbers(spec: Mapping[str, Any]) -> set[str]:
-    return {item.get("number", "") for item in spec.get("numbers") or []}

@@ -22,7 +22,6 @@ from okitoki.kube.ownership import namespace_state
 from okitoki.kube.pki import KeyPair, Leaf, certificate_ids, decode
 from okitoki.kube.resources import (
     NAMESPACE,
-    NODE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
     STORAGE_CLASS,
@@ -195,7 +194,8 @@ async def _region(ctx: Context, name: str, tenant: str) -> RegionFacts:
         return RegionFacts(name)
     namespace = names.region_namespace(name)
     found = await ctx.client.get(NAMESPACE, namespace)
-    nodes = await ctx.client.list(NODE, selector=raw["spec"]["nodeSelector"])
+    selector = raw["spec"]["nodeSelector"]
+    nodes = [node for node in ctx.index.nodes.values() if labels.matches(node["metadata"]["labels"], selector)]
     return RegionFacts(
         name=name,
         domain=raw["spec"]["domain"],
@@ -247,7 +247,9 @@ def _dynamic(config_map: Manifest | None) -> Mapping[str, Any] | None:
 
 def _claims(ctx: Context, name: str) -> dict[str, str]:
     own = ctx.index.tenants.get(name)
-    return claimed_numbers(own, by_age(ctx.index.tenants.values())) if own else {}
+    if own is None:
+        return {}
+    return claimed_numbers(own, by_age(ctx.index.tenants[other] for other in ctx.index.sharing_numbers(own)))
 
 
 def _published(ctx: Context, live: Live, name: str) -> frozenset[str]:

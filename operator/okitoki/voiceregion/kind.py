@@ -54,7 +54,9 @@ class VoiceRegionKind:
     def scopes(self, resource: VoiceRegion, index: Index) -> Sequence[Scope]:
         """The own namespace."""
         namespace = names.region_namespace(resource.metadata.name)
-        return [Scope(None, (kinds.NAMESPACE,), names=(namespace,)), Scope(namespace, OWN_KINDS)]
+        # A region's tenants have a Secret each there, which are theirs.
+        own = {labels.EDGE_TENANT: labels.ABSENT}
+        return [Scope(None, (kinds.NAMESPACE,), names=(namespace,)), Scope(namespace, OWN_KINDS, own)]
 
     async def observe(self, ctx: Context, resource: VoiceRegion, live: Live) -> Observed:
         """Reads only."""

@@ -9,6 +9,7 @@ import pytest
 from unit.operator_voiceregion.support import NOW, SPEC, UID, observed, pair, pod, region
 
 from okitoki.kube.authority import Authorities, AuthoritySet
+from okitoki.kube.labels import matches
 from okitoki.kube.pki import Authority, new_authority
 from okitoki.kube.resources import Manifest, ObjectKey, ResourceType
 from okitoki.reconcile.index import Index
@@ -45,7 +46,7 @@ class FakeClient:
             for key, item in self.objects.items()
             if key.kind == kind.kind
             and namespace in (None, key.namespace)
-            and (selector or {}).items() <= (item["metadata"].get("labels") or {}).items()
+            and matches(item["metadata"].get("labels") or {}, selector or {})
         ]
 
     async def create(self, manifest: Manifest) -> Manifest:
