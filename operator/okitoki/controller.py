@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import aiohttp
@@ -14,6 +15,7 @@ import aiohttp
 from okitoki.kube import labels, names
 from okitoki.kube.client import ApiError
 from okitoki.kube.edge_report import LandlineMode, landline_modes
+from okitoki.kube.follow import follow
 from okitoki.kube.lease import NotLeading
 from okitoki.kube.resources import NODE, POD, SECRET, TENANT, VOICE_REGION, Manifest, ResourceType
 from okitoki.logs import log_context
@@ -29,14 +31,25 @@ log = logging.getLogger(__name__)
 WORKERS = 8
 RESYNC_SECONDS = 300.0
 """Everything is looked at this often even if no event came: a missed event costs minutes, not for ever."""
+APART_SECONDS = 1.0
+"""What owned objects and other resources tell is met at the earliest so long after the last reconcile: a Tenant in the
+making has fifty such changes. The first one after a pause, and the resource's own spec, are met at once."""
 ATTEMPT_SECONDS = 120.0
 """One reconcile that takes longer is given up and tried again: a hanging call must not hold a worker for ever."""
+
+FINGERPRINTED = {TENANT.kind, VOICE_REGION.kind, NODE.kind, POD.kind}
+"""Kinds that change all the time without any news; whatever happens to another is news."""
 
 Key = tuple[str, str]
 """Kind and name of a Tenant or VoiceRegion."""
 
 
 Result = Literal["success", "requeue_after", "error"]
+
+
+def _identity(body: Manifest) -> str:
+    metadata = body["metadata"]
+    return f"{body['kind']} {metadata.get('namespace', '')}/{metadata['name']}"
 
 
 def controller_name(key: Key) -> str:
@@ -51,8 +64,8 @@ class Controller:
         self._ctx = ctx
         self._kinds = {kind.resource.kind: kind for kind in kinds}
         self._reconcilers = {name: Reconciler(kind, ctx) for name, kind in self._kinds.items()}
-        self._fingerprints: dict[tuple[str, str, str], str] = {}
-        self._landlines: dict[tuple[str, str, str], dict[str, LandlineMode]] = {}
+        self._fingerprints: dict[str, str] = {}
+        self._landlines: dict[str, dict[str, LandlineMode]] = {}
         self.queue_watch: metrics.QueueWatch[Key] = metrics.QueueWatch(controller_name)
         self.queue: WorkQueue[Key] = WorkQueue(self.queue_watch)
         self._keeper = AuthorityKeeper(ctx, self.add_all)
@@ -62,15 +75,16 @@ class Controller:
 
     @property
     def watched(self) -> list[ResourceType]:
-        """Kinds of owned objects that `notice` must be told about."""
+        """Kinds of owned objects that are followed."""
         return list({rt.kind: rt for kind in self._kinds.values() for rt in kind.watched}.values())
 
     async def run(self) -> None:
-        """Load the index, then work until cancelled."""
-        await self._ctx.index.load(self._ctx.client)
-        self.add_all()
+        """Begin to follow what is owned, load the index, then work until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
+                await self._follow(group)
+                await self._ctx.index.load(self._ctx.client)
+                self.add_all()
                 group.create_task(self._keeper.run())
                 group.create_task(self._resync())
                 for _ in range(WORKERS):
@@ -78,40 +92,51 @@ class Controller:
         finally:
             self.queue.close()
 
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        """Returns once all kinds are followed: what is there by then is found by the look at everything."""
+        following = {kind: asyncio.Event() for kind in self.watched}
+
+        def began(kind: ResourceType) -> None:
+            following[kind].set()
+            # Not at the start: nothing is known then, and everything is looked at anyway.
+            self.add_all()
+
+        for kind in following:
+            selector = {labels.MANAGED_BY: labels.MANAGER}
+            # Of pods the labels are not enough: most of their changes are Patroni's and the kubelet's heartbeats.
+            task = follow(self._ctx.client, kind, selector, self.notice, partial(began, kind), whole=kind == POD)
+            group.create_task(task)
+        for event in following.values():
+            await event.wait()
+
     def add_all(self) -> None:
         """Ask for a look at every resource."""
         for kind in self._kinds:
             for name in self._ctx.index.of(kind):
-                self.queue.add((kind, name))
+                self.queue.add_apart((kind, name), APART_SECONDS)
 
     def notice(self, event_type: str | None, manifest: Mapping[str, Any]) -> None:
         """A watch event (`ADDED`, `MODIFIED`, `DELETED`, None for the first listing) about any watched object."""
         body: Manifest = dict(manifest)
-        metadata = body["metadata"]
-        identity = (body["kind"], metadata.get("namespace", ""), metadata["name"])
-        if event_type == "DELETED":
-            self._fingerprints.pop(identity, None)
-        else:
-            seen = fingerprint(body)
-            if self._fingerprints.get(identity) == seen:
-                return
-            self._fingerprints[identity] = seen
-        if body["kind"] in (TENANT.kind, VOICE_REGION.kind):
+        kind, metadata = body["kind"], body["metadata"]
+        if kind in FINGERPRINTED and not self._news(event_type, body):
+            return
+        if kind in (TENANT.kind, VOICE_REGION.kind):
             self._resource_changed(event_type, body)
-        elif body["kind"] == NODE.kind:
+        elif kind == NODE.kind:
             if event_type == "DELETED":
-                self._ctx.index.drop(NODE.kind, metadata["name"])
+                self._ctx.index.drop(kind, metadata["name"])
             else:
                 self._ctx.index.put(body)
             self.add_all()
-        elif identity == (SECRET.kind, self._ctx.namespace, names.CA_SECRET):
+        elif (kind, metadata.get("namespace"), metadata["name"]) == (SECRET.kind, self._ctx.namespace, names.CA_SECRET):
             self._keeper.wake()
         else:
             self._owned_changed(metadata.get("labels") or {})
-            if body["kind"] == POD.kind and labels.EDGE_STATUS in (metadata.get("annotations") or {}):
-                self._edge_spoke(identity, {} if event_type == "DELETED" else landline_modes(body))
+            if kind == POD.kind and labels.EDGE_STATUS in (metadata.get("annotations") or {}):
+                self._edge_spoke(_identity(body), {} if event_type == "DELETED" else landline_modes(body))
 
-    def _edge_spoke(self, identity: tuple[str, str, str], modes: dict[str, LandlineMode]) -> None:
+    def _edge_spoke(self, identity: str, modes: dict[str, LandlineMode]) -> None:
         """Tenants whose calls go elsewhere now. A pod that is gone or has lost the SIP address says nothing any more,
         which is no news of a tenant."""
         before = self._landlines.pop(identity, {})
@@ -120,6 +145,18 @@ class Controller:
                 self.queue.add((TENANT.kind, name))
         if modes:
             self._landlines[identity] = modes
+
+    def _news(self, event_type: str | None, body: Manifest) -> bool:
+        """Whether the event tells something that matters."""
+        identity = _identity(body)
+        if event_type == "DELETED":
+            self._fingerprints.pop(identity, None)
+            return True
+        seen = fingerprint(body)
+        if self._fingerprints.get(identity) == seen:
+            return False
+        self._fingerprints[identity] = seen
+        return True
 
     def _resource_changed(self, event_type: str | None, body: Manifest) -> None:
         kind, name = body["kind"], body["metadata"]["name"]
@@ -134,13 +171,13 @@ class Controller:
         for state in [body] if before is None else [before, body]:
             for other_kind, other in self._kinds.items():
                 for other_name in other.concerned_by(state, self._ctx.index):
-                    self.queue.add((other_kind, other_name))
+                    self.queue.add_apart((other_kind, other_name), APART_SECONDS)
 
     def _owned_changed(self, found: Mapping[str, str]) -> None:
         for kind, label in ((TENANT, labels.TENANT), (VOICE_REGION, labels.REGION)):
             name = found.get(label)
             if name and kind.kind in self._kinds:
-                self.queue.add((kind.kind, name))
+                self.queue.add_apart((kind.kind, name), APART_SECONDS)
 
     async def _work(self) -> None:
         while True:
@@ -184,6 +221,8 @@ class Controller:
             return self._failed(key)
         self.queue.succeeded(key)
         if wish is None:
+            if name not in self._ctx.index.of(kind):
+                self.queue.forget(key)
             return "success"
         self.queue.add_after(key, wish)
         return "requeue_after"

@@ -8,9 +8,8 @@ from typing import Any
 import kopf
 
 from okitoki.controller import Controller
-from okitoki.kube import labels
-from okitoki.kube.client import connection
-from okitoki.kube.resources import NODE, TENANT, VOICE_REGION, ResourceType
+from okitoki.kube.client import LIST_PAGE, connection
+from okitoki.kube.resources import NODE, TENANT, VOICE_REGION
 
 
 def watches(controller: Controller) -> kopf.OperatorRegistry:
@@ -23,18 +22,19 @@ def watches(controller: Controller) -> kopf.OperatorRegistry:
 
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-        configure_kopf(settings, controller.watched)
+        configure_kopf(settings)
 
     async def notice(event: kopf.RawEvent, **_: Any) -> None:
         controller.notice(event["type"], event["object"])
 
-    for kind in [TENANT, VOICE_REGION, NODE, *controller.watched]:
+    for kind in (TENANT, VOICE_REGION, NODE):
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"notice-{kind.plural}")(notice)
     return registry
 
 
-def configure_kopf(settings: kopf.OperatorSettings, owned: list[ResourceType]) -> None:
-    """Kopf only watches: no events of its own, no peering; of owned kinds it is sent only what carries our label."""
+def configure_kopf(settings: kopf.OperatorSettings) -> None:
+    """Kopf only watches: no events of its own, no peering. It lists in pages, and its task for an object, which holds
+    the object, ends soon after the event."""
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
@@ -42,8 +42,8 @@ def configure_kopf(settings: kopf.OperatorSettings, owned: list[ResourceType]) -
     settings.networking.connect_timeout = 5
     settings.watching.connect_timeout = 5
     settings.watching.server_timeout = 600
-    for kind in owned:
-        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = labels.MANAGED_SELECTOR
+    settings.watching.chunk_size = LIST_PAGE
+    settings.queueing.idle_timeout = 0.5
 
 
 async def watch(controller: Controller, stop: asyncio.Event) -> None:

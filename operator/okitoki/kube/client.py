@@ -22,6 +22,11 @@ from okitoki.metrics.process import API_REQUESTS
 SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 REQUEST_TIMEOUT_SECONDS = 15.0
 LIST_PAGE = 500
+WATCH_SECONDS = 300
+"""The API server ends a watch after this; it goes on from where it was."""
+SILENCE_SECONDS = 100.0
+"""The API server sends a bookmark about every minute: a watch that is silent for longer is dead."""
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 Fence = Callable[[], None]
 """Called before every write; raises when this process may no longer write (it lost its lease)."""
@@ -95,6 +100,38 @@ class Client:
             if not token:
                 return
             params["continue"] = token
+
+    async def version(self, kind: ResourceType, selector: Mapping[str, str]) -> str:
+        """The version of the collection now, from which `watch` goes on."""
+        params = {"limit": "1", "labelSelector": label_selector(selector)}
+        page = await self.request("GET", kind.path(), params=params)
+        return str(page["metadata"]["resourceVersion"])
+
+    async def watch(
+        self, kind: ResourceType, since: str, selector: Mapping[str, str], *, whole: bool
+    ) -> AsyncIterator[tuple[str, Manifest]]:
+        """Changes since a version everywhere, as (`ADDED`, `MODIFIED`, `DELETED` or `BOOKMARK`, object), until the API
+        server ends it. Raises `ApiError` 410 when it no longer knows what happened since then."""
+        params = {
+            "watch": "1", "allowWatchBookmarks": "1", "resourceVersion": since,
+            "timeoutSeconds": str(WATCH_SECONDS), "labelSelector": label_selector(selector),
+        }  # fmt: skip
+        async with self._opened().request(
+            "GET",
+            self._connection.server.rstrip("/") + kind.path(),
+            params=params,
+            headers=self._headers() | ({} if whole else {"Accept": METADATA_ONLY}),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0, sock_read=SILENCE_SECONDS),
+        ) as response:
+            API_REQUESTS.labels(str(response.status), "GET", self._host).inc()
+            if response.status >= 400:
+                raise _error(response.status, await response.text(), response.headers.get("Retry-After"))
+            async for line in _lines(response.content):
+                event = json.loads(line)
+                item = event["object"]
+                if event["type"] == "ERROR":
+                    raise ApiError(int(item.get("code", 0)), item.get("reason", "Unknown"), item.get("message", ""))
+                yield event["type"], item
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Make an object that must not exist yet (`ApiError` 409 `AlreadyExists` when it does)."""
@@ -182,11 +219,9 @@ class Client:
         content_type: str = "application/json",
     ) -> Manifest:
         """One request; the answer's JSON object."""
-        if self._session is None:
-            raise RuntimeError("the client is used outside its context")
         code = "<error>"
         try:
-            status, text, retry_after = await self._send(self._session, method, path, body, params, content_type)
+            status, text, retry_after = await self._send(self._opened(), method, path, body, params, content_type)
             code = str(status)
         finally:
             API_REQUESTS.labels(code, method, self._host).inc()
@@ -213,6 +248,11 @@ class Client:
         ) as response:
             return response.status, await response.text(), response.headers.get("Retry-After")
 
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("the client is used outside its context")
+        return self._session
+
     def _headers(self) -> dict[str, str]:
         # A pod's token is rotated on disk about every hour; a copy taken at the start would expire.
         if self._connection.token and _in_pod():
@@ -238,6 +278,15 @@ def connection() -> kopf.ConnectionInfo:
 
 def _in_pod() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ and SERVICE_ACCOUNT_TOKEN.exists()
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines however long they are (aiohttp's own iteration refuses long ones)."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
 
 
 def _error(status: int, text: str, retry_after: str | None) -> ApiError:

@@ -35,7 +35,6 @@ DRAIN = f"{PLATFORM_GROUP}/drain"
 EDGE_STATUS = f"{PLATFORM_GROUP}/edge-status"
 
 MANAGER = "okitoki-operator"
-MANAGED_SELECTOR = f"{MANAGED_BY}={MANAGER}"
 
 
 def owned(component: str | None = None, *, tenant: str | None = None, region: str | None = None) -> dict[str, str]:

@@ -126,7 +126,7 @@ class Kind(Protocol, Generic[R, O]):
     owner_label: str
     """The label that carries the resource's name on what it owns (`labels.TENANT` or `labels.REGION`)."""
     watched: Sequence[ResourceType]
-    """Kinds of owned objects whose changes trigger a reconcile (those with `labels.MANAGED_SELECTOR`)."""
+    """Kinds of owned objects whose changes trigger a reconcile (those that carry our label)."""
 
     def parse(self, raw: Manifest) -> R:
         """The model of a raw object; raises `InvalidResource`."""

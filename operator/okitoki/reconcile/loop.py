@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -83,11 +84,8 @@ class Reconciler:
                 await self.ctx.events.record(raw, "Normal", "DriftRepaired", f"{key}: {drift}, and was set back")
 
     async def _list(self, scopes: Sequence[Scope]) -> dict[ObjectKey, Manifest]:
-        live: dict[ObjectKey, Manifest] = {}
-        for scope in scopes:
-            for kind in scope.kinds:
-                live.update((ObjectKey.of(item), item) for item in await self._read(scope, kind))
-        return live
+        reads = [self._read(scope, kind) for scope in scopes for kind in scope.kinds]
+        return {ObjectKey.of(item): item for found in await asyncio.gather(*reads) for item in found}
 
     async def _read(self, scope: Scope, kind: ResourceType) -> list[Manifest]:
         if scope.namespace is not None and not scope.names:

@@ -39,6 +39,9 @@ class WorkQueue(Generic[K]):
         self._working: set[K] = set()
         self._timers: dict[K, tuple[float, asyncio.TimerHandle]] = {}
         self._failures: dict[K, int] = {}
+        self._ended: dict[K, float] = {}
+        self._soon: dict[K, float] = {}
+        self._forgotten: set[K] = set()
         self._wakeup = asyncio.Event()
 
     def __len__(self) -> int:
@@ -52,6 +55,18 @@ class WorkQueue(Generic[K]):
         self._dirty.add(key)
         if key not in self._working:
             self._make_ready(key)
+
+    def add_apart(self, key: K, seconds: float) -> None:
+        """Ask for work, at the earliest so long after the last work on the key ended: changes that come in a burst,
+        above all those that the work itself made, are met together."""
+        if key in self._working:
+            self._soon[key] = seconds
+        elif key not in self._dirty:
+            since = asyncio.get_running_loop().time() - self._ended.get(key, -seconds)
+            if since < seconds:
+                self.add_after(key, seconds - since)
+            else:
+                self.add(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Ask for work later; of several such wishes for a key the earliest counts."""
@@ -77,9 +92,12 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     def forget(self, key: K) -> None:
-        """The object behind the key is gone: no timer or back-off is kept for it."""
+        """The object behind the key is gone: nothing is kept for it once the work on it, if there is any, has ended."""
         self.succeeded(key)
+        self._ended.pop(key, None)
         self._cancel_timer(key)
+        if key in self._working:
+            self._forgotten.add(key)
 
     async def get(self) -> K:
         """The next key to work on, waiting for one; the caller must call `done`."""
@@ -96,10 +114,16 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """The work on a key ended; if it was asked for meanwhile it is ready again."""
         self._working.discard(key)
+        if key not in self._forgotten:
+            self._ended[key] = asyncio.get_running_loop().time()
+        self._forgotten.discard(key)
         if self._watch:
             self._watch.done(key)
+        soon = self._soon.pop(key, None)
         if key in self._dirty:
             self._make_ready(key)
+        elif soon is not None:
+            self.add_after(key, soon)
 
     def close(self) -> None:
         """Cancel the timers."""

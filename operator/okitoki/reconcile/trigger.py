@@ -28,7 +28,8 @@ def fingerprint(manifest: Mapping[str, Any]) -> str:
             relevant["trunks"] = (manifest.get("status") or {}).get("trunks")
         case _:
             relevant = _other(manifest)
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+    # One is kept for each pod and tenant: short, and long enough that no change goes unnoticed.
+    return hashlib.blake2b(json.dumps(relevant, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _other(manifest: Mapping[str, Any]) -> Any:

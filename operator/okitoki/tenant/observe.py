@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import Mapping
@@ -59,20 +60,19 @@ async def observe(
         # A stranger's objects under our names are none of our business.
         live = {key: item for key, item in live.items() if key.namespace != namespace}
     store = live.get(ObjectKey("ConfigMap", namespace, CONFIG_MAP))
-    pods = await ctx.client.list(POD, namespace, {labels.TENANT: name}) if state == "ours" else []
+    pods, claims = await asyncio.gather(_pods(ctx, name), _claims_of(ctx, namespace)) if state == "ours" else ([], [])
     database_pods = [pod for pod in pods if _component(pod) == names.POSTGRES]
     secrets = _secrets(live, namespace)
     app_pods = [pod for pod in pods if _component(pod) == names.APP]
     app = _app_state(app_pods, live, namespace)
     authorities = ctx.authorities.latest
     profile, error = await _profile(app_api, namespace, secrets, app)
-    claims = await ctx.client.list(PERSISTENT_VOLUME_CLAIM, namespace) if state == "ours" else []
     volumes = await _volumes(ctx, live, namespace, claims)
     database = database_state(database_pods, live.get(ObjectKey("ConfigMap", namespace, SYNC_CONFIG_MAP)))
     return Observed(
         settings=Settings(ctx.namespace, ctx.images.app, ctx.images.postgres, authorities),
         namespace=state,
-        regions=tuple([await _region(ctx, region, name) for region in tenant.spec.regions]),
+        regions=tuple(await asyncio.gather(*(_region(ctx, region, name) for region in tenant.spec.regions))),
         secrets=secrets,
         database=database,
         dynamic_configuration=_dynamic(store),
@@ -106,6 +106,14 @@ def node_blocks(node: Manifest) -> list[str]:
         if network.version == 4:
             blocks.append(f"{network.network_address}/31")
     return blocks
+
+
+async def _pods(ctx: Context, tenant: str) -> list[Manifest]:
+    return await ctx.client.list(POD, names.tenant_namespace(tenant), {labels.TENANT: tenant})
+
+
+async def _claims_of(ctx: Context, namespace: str) -> list[Manifest]:
+    return await ctx.client.list(PERSISTENT_VOLUME_CLAIM, namespace)
 
 
 def _component(pod: Manifest) -> str:

@@ -53,10 +53,12 @@ def a_tenant(name: str, *numbers: str, regions: tuple[str, ...] = ("kyiv",)) -> 
 
 
 async def keys(controller: Controller) -> list[str]:
+    """What is asked for at once, as after a pause."""
     found = []
     while len(controller.queue):
         key = await controller.queue.get()
         controller.queue.done(key)
+        controller.queue.forget(key)
         found.append(key[1])
     return sorted(found)
 
@@ -81,6 +83,18 @@ async def test_an_owned_object_asks_for_its_owner(controller: Controller) -> Non
     assert await keys(controller) == ["acme"]
     controller.notice("DELETED", owned)
     assert await keys(controller) == ["acme"]
+
+
+async def test_what_happens_to_owned_objects_right_after_a_reconcile_is_met_together(controller: Controller) -> None:
+    labelled = {"namespace": "tenant-acme", "labels": labels.owned("app", tenant="acme")}
+    controller.notice("ADDED", a_tenant("acme"))
+    key = await controller.queue.get()
+    for name in ("one", "two"):
+        controller.notice("ADDED", {"kind": "Service", "metadata": {"name": name, **labelled}})
+    controller.queue.done(key)
+    assert await keys(controller) == []
+    controller.notice("MODIFIED", a_tenant("acme", "+1"))
+    assert await keys(controller) == ["acme"], "the spec does not wait"
 
 
 async def test_a_freed_number_concerns_the_tenant_that_waits_for_it(controller: Controller) -> None:

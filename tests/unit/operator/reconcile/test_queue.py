@@ -77,3 +77,48 @@ async def test_success_resets_the_back_off_and_a_server_may_ask_for_more() -> No
     assert queue.retry("a") <= 0.5
     assert queue.retry("a", at_least=7.0) == 7.0
     queue.close()
+
+
+async def test_what_comes_in_a_burst_after_the_work_is_met_together_and_the_first_after_a_pause_at_once() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_apart("a", 0.1)
+    assert await queue.get() == "a"
+    queue.add_apart("a", 0.1)
+    queue.done("a")
+    assert len(queue) == 0, "what the work itself made waits"
+    queue.add_apart("a", 0.1)
+    assert await asyncio.wait_for(queue.get(), 5) == "a"
+    queue.done("a")
+    await asyncio.sleep(0.15)
+    queue.add_apart("a", 0.1)
+    assert len(queue) == 1
+    queue.add_apart("a", 0.1)
+    assert await queue.get() == "a"
+    queue.done("a")
+    await asyncio.sleep(0.15)
+    assert len(queue) == 0
+
+
+async def test_a_change_of_the_spec_does_not_wait_for_the_end_of_a_burst() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    await queue.get()
+    queue.add_apart("a", 30)
+    queue.add("a")
+    queue.done("a")
+    assert await asyncio.wait_for(queue.get(), 1) == "a"
+    queue.done("a")
+    queue.add_apart("a", 30)
+    queue.add("a")
+    assert len(queue) == 1
+    queue.close()
+
+
+async def test_of_a_key_that_is_gone_nothing_is_kept() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    await queue.get()
+    queue.forget("a")
+    queue.done("a")
+    queue.add_apart("a", 30)
+    assert len(queue) == 1, "a new object of the name does not wait for what the old one did"
