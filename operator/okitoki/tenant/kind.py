@@ -209,4 +209,3 @@ class TenantKind:
         if self._app_api is None or self._app_api[0] != trusted:
             self._app_api = (trusted, self._make_app_api(trusted))
         return self._app_api[1]
-
