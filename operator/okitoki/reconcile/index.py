@@ -86,7 +86,7 @@ def _numbers(tenant: Manifest) -> set[str]:
 
 def _slim(manifest: Manifest) -> Manifest:
     metadata = {key: manifest["metadata"][key] for key in _METADATA if key in manifest["metadata"]}
-    head = {key: manifest[key] for key in ("apiVersion", "kind") if key in manifest}
+    head: Manifest = {key: manifest[key] for key in ("apiVersion", "kind") if key in manifest}
     spoken = {"status": manifest["status"]} if manifest["kind"] == VOICE_REGION.kind and "status" in manifest else {}
     return {**head, "metadata": metadata, "spec": manifest.get("spec") or {}, **spoken}
 
