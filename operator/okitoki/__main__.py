@@ -21,6 +21,7 @@ from okitoki.kube.authority import Authorities, load_authorities
 from okitoki.kube.client import Client, connection
 from okitoki.kube.events import Recorder
 from okitoki.kube.lease import Leadership
+from okitoki.kube.own_loop import OwnLoop
 from okitoki.kube.resources import CUSTOM_RESOURCE_DEFINITION, TENANT, VOICE_REGION, condition_is_true
 from okitoki.logs import set_up_logging
 from okitoki.main import watch
@@ -68,34 +69,45 @@ async def run(settings: OperatorSettings) -> int:
         await _serve("/metrics", metrics_page, settings.metrics_port),
     ]
     try:
-        async with Client(connection()) as plain:
-            identity = f"{settings.identity}_{secrets.token_hex(4)}"
-            leadership = Leadership(plain, settings.namespace, names.LEASE_NAME, identity)
-            metrics.LEADING.labels(names.LEASE_NAME).set_function(lambda: float(leadership.leading))
-            return await _lead(settings, leadership, stop, health, series)
+        async with OwnLoop("lease") as own:
+            plain = Client(connection())
+            await own.run(plain.__aenter__())
+            try:
+                identity = f"{settings.identity}_{secrets.token_hex(4)}"
+                leadership = Leadership(plain, settings.namespace, names.LEASE_NAME, identity)
+                metrics.LEADING.labels(names.LEASE_NAME).set_function(lambda: float(leadership.leading))
+                return await _lead(settings, leadership, own, stop, health, series)
+            finally:
+                await own.run(plain.__aexit__())
     finally:
         for runner in runners:
             await runner.cleanup()
 
 
 async def _lead(
-    settings: OperatorSettings, leadership: Leadership, stop: asyncio.Event, health: _Health, series: Series
+    settings: OperatorSettings,
+    leadership: Leadership,
+    own: OwnLoop,
+    stop: asyncio.Event,
+    health: _Health,
+    series: Series,
 ) -> int:
+    """`leadership` lives on the loop `own`; only its fence is asked from here."""
     stopping = asyncio.create_task(stop.wait())
-    acquiring = asyncio.create_task(leadership.acquire())
+    acquiring = asyncio.create_task(own.run(leadership.acquire()))
     await asyncio.wait({stopping, acquiring}, return_when=asyncio.FIRST_COMPLETED)
     if stopping.done() and not acquiring.done():
         acquiring.cancel()
         await asyncio.gather(acquiring, return_exceptions=True)
         return 0
-    keeping = asyncio.create_task(leadership.keep())
+    keeping = asyncio.create_task(own.run(leadership.keep()))
     working = asyncio.create_task(_work(settings, leadership, health, stop, series))
     done, _ = await asyncio.wait({stopping, keeping, working}, return_when=asyncio.FIRST_COMPLETED)
     told_to_stop = stop.is_set()
     for task in (working, keeping, stopping):
         task.cancel()
     await asyncio.gather(working, keeping, stopping, return_exceptions=True)
-    await leadership.release()
+    await own.run(leadership.release())
     if told_to_stop:
         return 0
     if working in done and not working.cancelled() and (error := working.exception()) is not None:

@@ -68,8 +68,9 @@ class Leadership:
 
     @property
     def leading(self) -> bool:
-        """Whether this process may write now."""
-        return self._renewed is not None and not self._failing and not self._overdue()
+        """Whether this process may write now. May be asked from any thread; everything else belongs to one loop."""
+        renewed = self._renewed
+        return renewed is not None and not self._failing and not self._is_old(renewed)
 
     def fence(self) -> None:
         """Raises `NotLeading` unless this process may write now; every write passes here."""
@@ -162,7 +163,10 @@ class Leadership:
         return True if not self._overdue() else self._lost("the renewal deadline passed")
 
     def _overdue(self) -> bool:
-        return self._renewed is not None and self._clock() - self._renewed >= RENEW_DEADLINE_SECONDS
+        return self._renewed is not None and self._is_old(self._renewed)
+
+    def _is_old(self, renewed: float) -> bool:
+        return self._clock() - renewed >= RENEW_DEADLINE_SECONDS
 
     def _lost(self, why: str) -> bool:
         log.error("lease lost: %s", why)
