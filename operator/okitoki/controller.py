@@ -14,10 +14,10 @@ import aiohttp
 
 from okitoki.kube import labels, names
 from okitoki.kube.client import ApiError
-from okitoki.kube.edge_report import LandlineMode, landline_modes
 from okitoki.kube.follow import follow
 from okitoki.kube.lease import NotLeading
-from okitoki.kube.resources import NODE, POD, SECRET, TENANT, VOICE_REGION, Manifest, ResourceType
+from okitoki.kube.metadata_cache import Record, record
+from okitoki.kube.resources import NAMESPACE, NODE, POD, SECRET, TENANT, VOICE_REGION, Manifest, ResourceType, type_of
 from okitoki.logs import log_context
 from okitoki.metrics import process as metrics
 from okitoki.reconcile.authority import AuthorityKeeper
@@ -39,6 +39,8 @@ ATTEMPT_SECONDS = 120.0
 
 FINGERPRINTED = {TENANT.kind, VOICE_REGION.kind, NODE.kind, POD.kind}
 """Kinds that change all the time without any news; whatever happens to another is news."""
+
+OURS = {labels.MANAGED_BY: labels.MANAGER}
 
 Key = tuple[str, str]
 """Kind and name of a Tenant or VoiceRegion."""
@@ -65,7 +67,6 @@ class Controller:
         self._kinds = {kind.resource.kind: kind for kind in kinds}
         self._reconcilers = {name: Reconciler(kind, ctx) for name, kind in self._kinds.items()}
         self._fingerprints: dict[str, str] = {}
-        self._landlines: dict[str, dict[str, LandlineMode]] = {}
         self.queue_watch: metrics.QueueWatch[Key] = metrics.QueueWatch(controller_name)
         self.queue: WorkQueue[Key] = WorkQueue(self.queue_watch)
         self._keeper = AuthorityKeeper(ctx, self.add_all)
@@ -96,18 +97,38 @@ class Controller:
         """Returns once all kinds are followed: what is there by then is found by the look at everything."""
         following = {kind: asyncio.Event() for kind in self.watched}
 
-        def began(kind: ResourceType) -> None:
+        async def begin(kind: ResourceType) -> str:
+            version = await self._begin(kind)
             following[kind].set()
             # Not at the start: nothing is known then, and everything is looked at anyway.
             self.add_all()
+            return version
 
         for kind in following:
-            selector = {labels.MANAGED_BY: labels.MANAGER}
             # Of pods the labels are not enough: most of their changes are Patroni's and the kubelet's heartbeats.
-            task = follow(self._ctx.client, kind, selector, self.notice, partial(began, kind), whole=kind == POD)
+            task = follow(self._ctx.client, kind, OURS, self.notice, partial(begin, kind), whole=kind == POD)
             group.create_task(task)
         for event in following.values():
             await event.wait()
+
+    async def _begin(self, kind: ResourceType) -> str:
+        """What must be known of a kind when it begins to be followed; the version from which it is to be."""
+        if kind == POD:
+            version = await self._ctx.client.version(kind, OURS)
+            edges = [pod async for pod in self._ctx.client.each(kind, selector=OURS | labels.selector("edge"))]
+            self._ctx.index.landlines.replace(edges)
+            return version
+        if kind != NAMESPACE and not any(kind in one.only_applied for one in self._kinds.values()):
+            return await self._ctx.client.version(kind, OURS)
+        self._ctx.cache.lost(kind)
+        found: list[Record] = []
+        since = ""
+        async for version, page in self._ctx.client.metadata(kind, OURS):
+            # Page by page: as a whole they would need the most memory of all that the operator does.
+            found += [record(kind, item) for item in page]
+            since = version
+        self._ctx.cache.replace(kind, found, since)
+        return since
 
     def add_all(self) -> None:
         """Ask for a look at every resource."""
@@ -131,20 +152,11 @@ class Controller:
             self.add_all()
         elif (kind, metadata.get("namespace"), metadata["name"]) == (SECRET.kind, self._ctx.namespace, names.CA_SECRET):
             self._keeper.wake()
-        else:
+        elif self._ctx.cache.told(type_of(body), event_type or "ADDED", body):
             self._owned_changed(metadata.get("labels") or {})
             if kind == POD.kind and labels.EDGE_STATUS in (metadata.get("annotations") or {}):
-                self._edge_spoke(_identity(body), {} if event_type == "DELETED" else landline_modes(body))
-
-    def _edge_spoke(self, identity: str, modes: dict[str, LandlineMode]) -> None:
-        """Tenants whose calls go elsewhere now. A pod that is gone or has lost the SIP address says nothing any more,
-        which is no news of a tenant."""
-        before = self._landlines.pop(identity, {})
-        for name, mode in modes.items():
-            if before.get(name) != mode:
-                self.queue.add((TENANT.kind, name))
-        if modes:
-            self._landlines[identity] = modes
+                for name in self._ctx.index.landlines.told(body, gone=event_type == "DELETED"):
+                    self.queue.add((TENANT.kind, name))
 
     def _news(self, event_type: str | None, body: Manifest) -> bool:
         """Whether the event tells something that matters."""

@@ -32,6 +32,40 @@ def watches(controller: Controller) -> kopf.OperatorRegistry:
     return registry
 
 
+class NothingToDiff(kopf.DiffBaseStorage):
+    """Kopf keeps no last state of an object: it is only asked for events, and copies and compares each for nothing."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Of an object nothing is compared."""
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        """There is no earlier state."""
+
+    def store(self, **_: Any) -> None:
+        """Nothing is written to an object."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Likewise for the progress of handlers, of which there is none."""
+
+    def fetch(self, **_: Any) -> None:
+        """No handler is under way."""
+
+    def store(self, **_: Any) -> None:
+        """Nothing is written to an object."""
+
+    def purge(self, **_: Any) -> None:
+        """There is nothing to remove."""
+
+    def touch(self, **_: Any) -> None:
+        """Nothing is written to an object."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """There is nothing of it in an object."""
+        return essence
+
+
 def configure_kopf(settings: kopf.OperatorSettings) -> None:
     """Kopf only watches: no events of its own, no peering. It lists in pages, and its task for an object, which holds
     the object, ends soon after the event."""
@@ -44,6 +78,8 @@ def configure_kopf(settings: kopf.OperatorSettings) -> None:
     settings.watching.server_timeout = 600
     settings.watching.chunk_size = LIST_PAGE
     settings.queueing.idle_timeout = 0.5
+    settings.persistence.diffbase_storage = NothingToDiff()
+    settings.persistence.progress_storage = NoProgress()
 
 
 async def watch(controller: Controller, stop: asyncio.Event) -> None:

@@ -10,9 +10,8 @@ from api.world import CountingClient
 
 from okitoki.kube import labels
 from okitoki.kube import resources as kinds
-from okitoki.kube.apply import apply_all, prunable
+from okitoki.kube.apply import Memory, apply_all, prunable
 from okitoki.kube.client import ApiError
-from okitoki.kube.drift import Repairs
 from okitoki.kube.resources import Manifest, ObjectKey
 
 NAMESPACE = "default"
@@ -49,7 +48,7 @@ async def bring(client: CountingClient, *wanted: Manifest) -> list[str]:
     """Apply and prune; the writes it took."""
     client.writes.clear()
     now = await live(client)
-    await apply_all(client, wanted, now, prunable(now, ["Service", "Secret", "ConfigMap"], OWNER), Repairs())
+    await apply_all(client, wanted, now, prunable(now, ["Service", "Secret", "ConfigMap"], OWNER), Memory())
     return list(client.writes)
 
 
@@ -135,7 +134,7 @@ async def test_a_secret_made_by_another_meanwhile_is_not_overwritten(client: Cou
     stale = await live(client)
     await client.create({**secret, "data": {"key": "dHdv"}})
     with pytest.raises(ApiError) as caught:
-        await apply_all(client, [secret], stale, [], Repairs())
+        await apply_all(client, [secret], stale, [], Memory())
     assert caught.value.status == 409
     found = await client.get(kinds.SECRET, "password", NAMESPACE)
     assert found is not None
@@ -144,7 +143,7 @@ async def test_a_secret_made_by_another_meanwhile_is_not_overwritten(client: Cou
 
 async def test_one_refused_object_does_not_stop_the_others(client: CountingClient) -> None:
     bad = service("bad", ports=[{"name": "https", "port": 70000}])
-    result = await apply_all(client, [bad, service("good")], await live(client), [], Repairs())
+    result = await apply_all(client, [bad, service("good")], await live(client), [], Memory())
     assert [key.name for key in result.written] == ["good"]
     assert {key.name for key in result.failed} == {"bad"}
     assert "70000" in next(iter(result.failed.values()))

@@ -89,7 +89,7 @@ async def test_secrets_stay_in_secrets(world: World, caplog: pytest.LogCaptureFi
     }  # fmt: skip
     assert all(len(value) >= SHORTEST for value in secrets.values())
     log = "\n".join(record.getMessage() for record in caplog.records) + caplog.text
-    assert "creating Secret tenant-acme/postgres-credentials" in log
+    assert "Secret tenant-acme/postgres-credentials" in log
     assert leaks(secrets, log) == set()
     assert leaks(secrets, await everything_but_secrets(world)) == set()
     assert leaks(secrets, json.dumps(world.told)) == set()

@@ -10,6 +10,7 @@ from typing import Any
 
 import kopf
 
+from okitoki.controller import Controller
 from okitoki.database.agent_api import AgentApi, AgentError
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
@@ -35,13 +36,19 @@ class Crash(Exception):
 
 
 class CountingClient(Client):
-    """Counts writes; dies after `crash_after` of them."""
+    """Counts reads and writes; dies after `crash_after` writes."""
 
     def __init__(self, connection: kopf.ConnectionInfo, user: str = "") -> None:
         super().__init__(connection)
         self._user = user
+        self.reads: list[str] = []
         self.writes: list[str] = []
         self.crash_after: int | None = None
+
+    async def request(self, method: str, path: str, **rest: Any) -> Manifest:
+        if method == "GET":
+            self.reads.append(path)
+        return await super().request(method, path, **rest)
 
     async def write(self, method: str, path: str, **rest: Any) -> Manifest:
         answer = await super().write(method, path, **rest)
@@ -211,14 +218,30 @@ class World:
     async def operator(self, kind: str = "Tenant") -> Any:
         """A fresh operator process: (reconcile of that kind by name, its counting client)."""
         async with CountingClient(self.connection, self.user) as client:
-            index = Index()
-            await index.load(client)
-            ctx = Context(client, index, IMAGES, "okitoki-system", self.authorities, _Silent(client, self.told))
-            tenants = TenantKind(lambda _: self.app, agent_api=self.agent, handshake=self._handshake)
+            ctx = self._context(client)
+            await ctx.index.load(client)
             reconciler = Reconciler(
-                tenants if kind == "Tenant" else VoiceRegionKind(), ctx, Repairs(lambda: self.clock)
+                self._tenants() if kind == "Tenant" else VoiceRegionKind(), ctx, Repairs(lambda: self.clock)
             )
             yield reconciler.reconcile, client
+
+    @asynccontextmanager
+    async def controller(self) -> Any:
+        """One that works by itself, but for what Kopf tells of Tenants: (the controller, its counting client)."""
+        async with CountingClient(self.connection, self.user) as client:
+            found = Controller(self._context(client), [self._tenants()])
+            running = asyncio.create_task(found.run())
+            try:
+                yield found, client
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+    def _context(self, client: CountingClient) -> Context:
+        return Context(client, Index(), IMAGES, "okitoki-system", self.authorities, _Silent(client, self.told))
+
+    def _tenants(self) -> TenantKind:
+        return TenantKind(lambda _: self.app, agent_api=self.agent, handshake=self._handshake)
 
     async def _handshake(self, address: str, port: int) -> str | None:
         return self.shown.get(address)

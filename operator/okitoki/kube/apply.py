@@ -10,6 +10,7 @@ from okitoki.kube import labels
 from okitoki.kube.client import ApiError, Client
 from okitoki.kube.diff import difference, stamp
 from okitoki.kube.drift import Drift, Repairs, others
+from okitoki.kube.metadata_cache import MetadataCache
 from okitoki.kube.resources import Manifest, ObjectKey, annotation, type_of
 
 log = logging.getLogger(__name__)
@@ -38,31 +39,45 @@ class Applied:
         return {key: drift for key, drift in self.drifted.items() if drift.wait}
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is known from before: `repairs` of what was written, which make what is contested wait, and in `cache` what
+    was found as wanted. `unchanged`: objects that have not been read, because they are as they were then."""
+
+    repairs: Repairs = field(default_factory=Repairs)
+    cache: MetadataCache = field(default_factory=MetadataCache)
+    unchanged: frozenset[ObjectKey] = frozenset()
+
+
 async def apply_all(
-    client: Client, wanted: Sequence[Manifest], live: Live, prunable: Iterable[ObjectKey], repairs: Repairs
+    client: Client, wanted: Sequence[Manifest], live: Live, prunable: Iterable[ObjectKey], memory: Memory
 ) -> Applied:
-    """Bring the cluster to `wanted`, in order, writing only what differs, then prune. `repairs` remembers what was
-    written before, and makes what is contested wait.
+    """Bring the cluster to `wanted`, in order, writing only what differs, then prune.
 
     A refusal of one object (4xx) is recorded and the others go on, except a namespace, without which nothing can
     follow. Everything else (no answer, 5xx, 409, 429) is raised: the caller tries the whole again later.
     """
     result = Applied()
     keep = set()
-    for manifest in wanted:
-        key = ObjectKey.of(manifest)
-        keep.add(key)
-        try:
-            await _apply_one(client, stamp(manifest), live.get(key), repairs, result)
-        except ApiError as error:
-            if error.status in (401, 409, 429) or error.status >= 500 or key.kind == "Namespace":
-                raise
-            result.failed[key] = error.message
+    try:
+        for manifest in wanted:
+            key = ObjectKey.of(manifest)
+            keep.add(key)
+            try:
+                await _apply_one(client, stamp(manifest), live.get(key), memory, result)
+            except ApiError as error:
+                if error.status in (401, 409, 429) or error.status >= 500 or key.kind == "Namespace":
+                    raise
+                result.failed[key] = error.message
+    finally:
+        # One line: a new tenant has 25 objects.
+        if created := [str(key) for key in result.written if key not in live]:
+            log.info("created %s", ", ".join(created))
     for key in prunable:
         if key not in keep:
             log.info("removing %s: no longer wanted", key)
             await client.delete(type_of(live[key]), key.name, key.namespace or None, uid=live[key]["metadata"]["uid"])
-            repairs.gone(key)
+            memory.repairs.gone(key)
             result.pruned.append(key)
     return result
 
@@ -85,24 +100,28 @@ def prunable(live: Live, kinds: Iterable[str], owner: Mapping[str, str]) -> list
 
 
 async def _apply_one(
-    client: Client, manifest: Manifest, live: Manifest | None, repairs: Repairs, result: Applied
+    client: Client, manifest: Manifest, live: Manifest | None, memory: Memory, result: Applied
 ) -> None:
     key, content = ObjectKey.of(manifest), manifest["metadata"]["annotations"][labels.APPLIED_HASH]
-    drift = None
-    if live is None:
-        log.info("creating %s", key)
-    elif live["metadata"].get("deletionTimestamp") or (found := difference(manifest, live)) is None:
-        # One that is being deleted is made anew once it is gone; its deletion triggers the next reconcile.
-        return
-    else:
+    repairs, drift = memory.repairs, None
+    if live is not None:
+        if live["metadata"].get("deletionTimestamp"):
+            # It is made anew once it is gone; its deletion triggers the next reconcile.
+            return
+        if key in memory.unchanged and content == annotation(live, labels.APPLIED_HASH):
+            return
+        if (found := difference(manifest, live)) is None:
+            memory.cache.compared(type_of(manifest), live)
+            return
         if content == annotation(live, labels.APPLIED_HASH) or repairs.knows(key, content):
             result.drifted[key] = drift = Drift(found, others(live), repairs.wait(key))
             if drift.wait:
                 return
         log.info("updating %s: %s", key, drift or f"{found} differs")
     if live is None and key.kind in CREATE_ONLY_WHEN_ABSENT:
-        await client.create(manifest)
+        answer = await client.create(manifest)
     else:
-        await client.apply(manifest)
+        answer = await client.apply(manifest)
+    memory.cache.answered(type_of(manifest), answer, as_wanted=difference(manifest, answer) is None)
     repairs.written(key, content, again=drift is not None)
     result.written.append(key)

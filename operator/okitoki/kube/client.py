@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ WATCH_SECONDS = 300
 SILENCE_SECONDS = 100.0
 """The API server sends a bookmark about every minute: a watch that is silent for longer is dead."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_ONLY_LIST = METADATA_ONLY.replace("Metadata", "MetadataList")
 
 Fence = Callable[[], None]
 """Called before every write; raises when this process may no longer write (it lost its lease)."""
@@ -88,18 +89,36 @@ class Client:
         self, kind: ResourceType, namespace: str | None = None, selector: Mapping[str, str] | None = None
     ) -> AsyncIterator[Manifest]:
         """The same one by one: no more than a page of them is held at a time."""
+        async for _, items in self._pages(kind, namespace, selector, {}):
+            for item in items:
+                # A list's items omit what the list already says.
+                yield {"apiVersion": kind.api_version, "kind": kind.kind, **item}
+
+    async def metadata(
+        self, kind: ResourceType, selector: Mapping[str, str]
+    ) -> AsyncIterator[tuple[str, Sequence[Manifest]]]:
+        """All objects of a kind everywhere with no more than their metadata, page by page, each with the version of the
+        collection, from which `watch` goes on."""
+        async for version, items in self._pages(kind, None, selector, {"Accept": METADATA_ONLY_LIST}):
+            yield version, items
+
+    async def _pages(
+        self,
+        kind: ResourceType,
+        namespace: str | None,
+        selector: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+    ) -> AsyncIterator[tuple[str, Sequence[Manifest]]]:
         params = {"limit": str(LIST_PAGE)}
         if selector:
             params["labelSelector"] = label_selector(selector)
         while True:
-            page = await self.request("GET", kind.path(namespace), params=params)
-            for item in page.pop("items", None) or []:
-                # A list's items omit what the list already says.
-                yield {"apiVersion": kind.api_version, "kind": kind.kind, **item}
-            token = (page.get("metadata") or {}).get("continue")
-            if not token:
+            page = await self.request("GET", kind.path(namespace), params=params, headers=headers)
+            metadata = page.get("metadata") or {}
+            yield str(metadata.get("resourceVersion", "")), page.pop("items", None) or []
+            if not metadata.get("continue"):
                 return
-            params["continue"] = token
+            params["continue"] = metadata["continue"]
 
     async def version(self, kind: ResourceType, selector: Mapping[str, str]) -> str:
         """The version of the collection now, from which `watch` goes on."""
@@ -217,11 +236,13 @@ class Client:
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> Manifest:
         """One request; the answer's JSON object."""
         code = "<error>"
         try:
-            status, text, retry_after = await self._send(self._opened(), method, path, body, params, content_type)
+            further = {**(headers or {}), **({"Content-Type": content_type} if body is not None else {})}
+            status, text, retry_after = await self._send(self._opened(), method, path, body, params, further)
             code = str(status)
         finally:
             API_REQUESTS.labels(code, method, self._host).inc()
@@ -237,14 +258,14 @@ class Client:
         path: str,
         body: Mapping[str, Any] | None,
         params: Mapping[str, str] | None,
-        content_type: str,
+        headers: Mapping[str, str],
     ) -> tuple[int, str, str | None]:
         async with session.request(
             method,
             self._connection.server.rstrip("/") + path,
             data=None if body is None else json.dumps(body).encode(),
             params=params,
-            headers=self._headers() | ({"Content-Type": content_type} if body is not None else {}),
+            headers={**self._headers(), **headers},
         ) as response:
             return response.status, await response.text(), response.headers.get("Retry-After")
 

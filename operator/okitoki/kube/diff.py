@@ -64,8 +64,10 @@ def applied_by_us(live: Mapping[str, Any]) -> bool:
 
 
 def _differs(wanted: Any, live: Any, path: str) -> str | None:
-    if isinstance(wanted, Mapping):
-        if not isinstance(live, Mapping):
+    # Both are JSON: dicts and lists (a builder's may be a tuple). To ask for the abstract types would cost as much as
+    # all the rest of a comparison.
+    if isinstance(wanted, dict):
+        if not isinstance(live, dict):
             # The API server drops empty maps; an absent one is as good.
             return None if not wanted and live is None else path
         for key, value in wanted.items():
@@ -73,7 +75,7 @@ def _differs(wanted: Any, live: Any, path: str) -> str | None:
             if found:
                 return found
         return None
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+    if isinstance(wanted, list | tuple):
         return _list_differs(wanted, live, path)
     return None if _same(wanted, live, path) else path
 
@@ -81,11 +83,11 @@ def _differs(wanted: Any, live: Any, path: str) -> str | None:
 def _list_differs(wanted: Sequence[Any], live: Any, path: str) -> str | None:
     if not wanted and live is None:
         return None
-    if not isinstance(live, Sequence):
+    if not isinstance(live, list):
         return path
     if _is_list_map(wanted):
         # A list map: others may add items of their own (an injected container), ours are found by name.
-        by_name = {item.get("name"): item for item in live if isinstance(item, Mapping)}
+        by_name = {item.get("name"): item for item in live if isinstance(item, dict)}
         for item in wanted:
             found = _differs(item, by_name.get(item["name"]), f"{path}[{item['name']}]")
             if found:
@@ -103,7 +105,7 @@ def _list_differs(wanted: Sequence[Any], live: Any, path: str) -> str | None:
 def _is_list_map(wanted: Sequence[Any]) -> bool:
     """Whether items are told apart by their names. Those of a RoleBinding's subjects may be of one name in several
     namespaces: such a list is a whole."""
-    names = [item["name"] for item in wanted if isinstance(item, Mapping) and "name" in item]
+    names = [item["name"] for item in wanted if isinstance(item, dict) and "name" in item]
     return len(names) == len(wanted) == len(set(names))
 
 

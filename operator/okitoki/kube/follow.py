@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
 
@@ -31,12 +31,12 @@ async def follow(
     kind: ResourceType,
     selector: Mapping[str, str],
     notice: Notice,
-    began: Callable[[], None],
+    begin: Callable[[], Awaitable[str]],
     *,
     whole: bool,
 ) -> None:
-    """Follow until cancelled. `began` is called when following begins, and again after a gap in which changes may have
-    been missed: what is there then must be looked at by the caller, none of it is told.
+    """Follow until cancelled. `begin` says from which version of the collection; it is asked at the start, and again
+    after a gap in which changes may have been missed: what is there then must be looked at by it, none of it is told.
 
     `whole`: whether the objects are asked for with all they have; else with their metadata only.
     """
@@ -44,8 +44,7 @@ async def follow(
     while True:
         try:
             if since is None:
-                since = await client.version(kind, selector)
-                began()
+                since = await begin()
             async for event, item in client.watch(kind, since, selector, whole=whole):
                 since = item["metadata"]["resourceVersion"]
                 if event != "BOOKMARK":

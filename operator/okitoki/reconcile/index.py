@@ -11,6 +11,7 @@ from typing import Any
 
 from okitoki.kube.client import Client
 from okitoki.kube.resources import NODE, TENANT, VOICE_REGION, Manifest
+from okitoki.reconcile.landlines import Landlines
 
 _METADATA = ("name", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
 
@@ -21,6 +22,8 @@ class Index:
     def __init__(self) -> None:
         self._objects: dict[str, dict[str, Manifest]] = {TENANT.kind: {}, VOICE_REGION.kind: {}, NODE.kind: {}}
         self._by_number: dict[str, set[str]] = {}
+        self.landlines = Landlines()
+        """What the edges' pods say of tenants' calls."""
 
     @property
     def tenants(self) -> Mapping[str, Manifest]:

@@ -11,6 +11,7 @@ from okitoki.kube.apply import Applied, Live
 from okitoki.kube.authority import Authorities
 from okitoki.kube.client import Client
 from okitoki.kube.events import Recorder
+from okitoki.kube.metadata_cache import MetadataCache
 from okitoki.kube.resources import Manifest, ResourceType
 from okitoki.metrics.domain import Measures, Series
 from okitoki.reconcile.conditions import Condition
@@ -44,6 +45,8 @@ class Context:
     events: Recorder
     series: Series = field(default_factory=Series)
     """Metrics of the platform."""
+    cache: MetadataCache = field(default_factory=MetadataCache)
+    """What the controller's watches tell of owned objects."""
     now: Callable[[], datetime] = _utc_now
 
 
@@ -127,6 +130,8 @@ class Kind(Protocol, Generic[R, O]):
     """The label that carries the resource's name on what it owns (`labels.TENANT` or `labels.REGION`)."""
     watched: Sequence[ResourceType]
     """Kinds of owned objects whose changes trigger a reconcile (those that carry our label)."""
+    only_applied: Sequence[ResourceType]
+    """Those of them of which no step reads anything: they are read only to be compared, and not while unchanged."""
 
     def parse(self, raw: Manifest) -> R:
         """The model of a raw object; raises `InvalidResource`."""

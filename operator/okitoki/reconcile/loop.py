@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from okitoki.kube import labels
-from okitoki.kube.apply import Applied, apply_all, prunable
+from okitoki.kube.apply import Applied, Memory, apply_all, prunable
 from okitoki.kube.client import ApiError
 from okitoki.kube.drift import Repairs
 from okitoki.kube.events import EventType
-from okitoki.kube.resources import Manifest, ObjectKey, ResourceType
+from okitoki.kube.resources import NAMESPACE, Manifest, ObjectKey, ResourceType
 from okitoki.metrics.domain import LABELS, Measures, Owner
 from okitoki.reconcile import conditions as cond
 from okitoki.reconcile.conditions import Condition
@@ -59,12 +59,13 @@ class Reconciler:
     async def _converge(self, raw: Manifest, resource: Any) -> float | None:
         kind, ctx = self.kind, self.ctx
         scopes = kind.scopes(resource, ctx.index)
-        live = await self._list(scopes)
+        live, unchanged = await self._list(scopes)
         observed = await kind.observe(ctx, resource, live)
         observed = await kind.prepare(ctx, resource, observed)
         wanted = kind.build(resource, observed)
         superfluous = self._prunable(raw, live, scopes) if kind.may_prune(resource, observed) else []
-        applied = await apply_all(ctx.client, wanted, live, superfluous, self._repairs)
+        memory = Memory(self._repairs, ctx.cache, unchanged)
+        applied = await apply_all(ctx.client, wanted, live, superfluous, memory)
         await self._tell_drift(raw, applied)
         outcome = Outcome(applied, before=raw.get("status") or {})
         for action in kind.decide(resource, observed):
@@ -83,12 +84,34 @@ class Reconciler:
             if not drift.wait:
                 await self.ctx.events.record(raw, "Normal", "DriftRepaired", f"{key}: {drift}, and was set back")
 
-    async def _list(self, scopes: Sequence[Scope]) -> dict[ObjectKey, Manifest]:
-        reads = [self._read(scope, kind) for scope in scopes for kind in scope.kinds]
-        return {ObjectKey.of(item): item for found in await asyncio.gather(*reads) for item in found}
+    async def _list(self, scopes: Sequence[Scope]) -> tuple[dict[ObjectKey, Manifest], frozenset[ObjectKey]]:
+        """The objects that are there, and which of them are unchanged and have not been read."""
+        own = [await self._namespace(name) for scope in scopes if scope.namespace is None for name in scope.names]
+        absent = {name for name, found in own if found is None}
+        unchanged: list[Manifest] = []
+        reads = []
+        for scope in scopes:
+            # In a namespace that is not there, there is nothing.
+            if scope.namespace is None or scope.namespace in absent:
+                continue
+            for kind in scope.kinds:
+                known = self.ctx.cache.unchanged(kind, scope.namespace) if self._may_be_unread(scope, kind) else None
+                if known is None:
+                    reads.append(self._read(scope, kind))
+                else:
+                    unchanged += known
+        live = [*(found for _, found in own if found), *unchanged]
+        live += [item for found in await asyncio.gather(*reads) for item in found]
+        return {ObjectKey.of(item): item for item in live}, frozenset(map(ObjectKey.of, unchanged))
+
+    async def _namespace(self, name: str) -> tuple[str, Manifest | None]:
+        return name, self.ctx.cache.namespace(name) or await self.ctx.client.get(NAMESPACE, name)
+
+    def _may_be_unread(self, scope: Scope, kind: ResourceType) -> bool:
+        return kind in self.kind.only_applied and not scope.selector and not scope.names
 
     async def _read(self, scope: Scope, kind: ResourceType) -> list[Manifest]:
-        if scope.namespace is not None and not scope.names:
+        if not scope.names:
             return await self.ctx.client.list(kind, scope.namespace, scope.selector)
         return [item for name in scope.names if (item := await self.ctx.client.get(kind, name, scope.namespace))]
 

@@ -46,6 +46,10 @@ class TenantKind:
     resource: ResourceType = kinds.TENANT
     owner_label = labels.TENANT
     watched: Sequence[ResourceType] = (kinds.NAMESPACE, *OWN_KINDS, kinds.POD)
+    only_applied: Sequence[ResourceType] = (
+        kinds.SERVICE_ACCOUNT, kinds.ROLE, kinds.ROLE_BINDING, kinds.SERVICE, kinds.NETWORK_POLICY,
+        kinds.POD_DISRUPTION_BUDGET,
+    )  # fmt: skip
 
     def __init__(
         self,

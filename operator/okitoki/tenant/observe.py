@@ -33,6 +33,7 @@ from okitoki.kube.resources import (
 from okitoki.reconcile.certificate import InUse
 from okitoki.reconcile.index import by_age
 from okitoki.reconcile.kind import Context
+from okitoki.reconcile.landlines import latest
 from okitoki.tenant.app_api import AppApi, AppUnavailable
 from okitoki.tenant.facts import (
     AppState,
@@ -201,7 +202,7 @@ async def _region(ctx: Context, name: str, tenant: str) -> RegionFacts:
     if raw is None:
         return RegionFacts(name)
     namespace = names.region_namespace(name)
-    found = await ctx.client.get(NAMESPACE, namespace)
+    found = ctx.cache.namespace(namespace) or await ctx.client.get(NAMESPACE, namespace)
     selector = raw["spec"]["nodeSelector"]
     nodes = [node for node in ctx.index.nodes.values() if labels.matches(node["metadata"]["labels"], selector)]
     return RegionFacts(
@@ -211,14 +212,19 @@ async def _region(ctx: Context, name: str, tenant: str) -> RegionFacts:
         namespace_ready=namespace_state(found, raw["metadata"]["uid"]) == "ours",
         node_blocks=tuple(sorted({block for node in nodes for block in node_blocks(node)})),
         dead_trunks=dead_trunks(raw),
-        landlines=landline_mode(await ctx.client.list(POD, namespace, labels.selector("edge", region=name)), tenant),
+        landlines=await _landlines(ctx, name, namespace, tenant),
     )
+
+
+async def _landlines(ctx: Context, region: str, namespace: str, tenant: str) -> LandlineMode | None:
+    if ctx.index.landlines.known:
+        return ctx.index.landlines.of(region, tenant)
+    return landline_mode(await ctx.client.list(POD, namespace, labels.selector("edge", region=region)), tenant)
 
 
 def landline_mode(pods: list[Manifest], tenant: str) -> LandlineMode | None:
     """Where a tenant's calls go, by the latest word of a region's edge pods."""
-    said = [modes[tenant] for pod in pods if tenant in (modes := landline_modes(pod))]
-    return max(said, key=lambda mode: (mode.since, mode.switches), default=None)
+    return latest(modes[tenant] for pod in pods if tenant in (modes := landline_modes(pod)))
 
 
 def dead_trunks(region: Manifest) -> tuple[str, ...]:

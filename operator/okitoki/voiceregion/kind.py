@@ -46,6 +46,7 @@ class VoiceRegionKind:
     resource: ResourceType = kinds.VOICE_REGION
     owner_label = labels.REGION
     watched: Sequence[ResourceType] = (kinds.NAMESPACE, *OWN_KINDS, kinds.POD)
+    only_applied: Sequence[ResourceType] = ()
 
     def parse(self, raw: Manifest) -> VoiceRegion:
         """Raises `InvalidResource`."""

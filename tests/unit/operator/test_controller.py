@@ -76,6 +76,7 @@ async def test_a_tenants_spec_asks_for_work_and_a_repeated_event_does_not(contro
 
 async def test_an_owned_object_asks_for_its_owner(controller: Controller) -> None:
     owned = {
+        "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "app", "namespace": "tenant-acme", "labels": labels.owned("app", tenant="acme")},
     }
@@ -90,7 +91,7 @@ async def test_what_happens_to_owned_objects_right_after_a_reconcile_is_met_toge
     controller.notice("ADDED", a_tenant("acme"))
     key = await controller.queue.get()
     for name in ("one", "two"):
-        controller.notice("ADDED", {"kind": "Service", "metadata": {"name": name, **labelled}})
+        controller.notice("ADDED", {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, **labelled}})
     controller.queue.done(key)
     assert await keys(controller) == []
     controller.notice("MODIFIED", a_tenant("acme", "+1"))
@@ -127,10 +128,13 @@ async def test_a_failing_resource_is_tried_again_and_the_worker_lives(
 
 
 async def test_a_word_of_an_edge_about_a_tenants_calls_asks_for_that_tenant_only(controller: Controller) -> None:
+    versions = iter(range(1, 100))
+
     def edge(landlines: dict[str, Any], **further: Any) -> dict[str, Any]:
         annotations = {labels.EDGE_STATUS: json.dumps({"landlines": landlines, **further})}
         found = {"name": "edge-0", "namespace": "okitoki-region-kyiv", "labels": labels.owned("edge", region="kyiv")}
-        return {"kind": "Pod", "metadata": {**found, "annotations": annotations}}
+        metadata = {**found, "annotations": annotations, "resourceVersion": str(next(versions))}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
 
     acme = {"mode": "landlines", "since": 5, "why": "no-routes", "switches": 1}
     globex = {**acme, "mode": "agents"}

@@ -96,3 +96,9 @@ def test_quantities(text: str, value: Any) -> None:
 def test_what_is_no_quantity_is_refused() -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         parse_quantity("lots")
+
+
+def test_a_builders_tuple_is_a_list() -> None:
+    wanted = stamp({"metadata": {"name": "x"}, "args": ("a", {"name": "b"})})
+    assert difference(wanted, {**wanted, "args": ["a", {"name": "b"}]}) is None
+    assert difference(wanted, {**wanted, "args": ["a"]}) == "args"

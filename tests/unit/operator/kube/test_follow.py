@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import kopf
@@ -14,7 +15,7 @@ from aiohttp import web
 from okitoki.kube import follow as module
 from okitoki.kube.client import Client
 from okitoki.kube.follow import follow
-from okitoki.kube.resources import POD, SECRET
+from okitoki.kube.resources import POD, SECRET, ResourceType
 
 
 class Api:
@@ -66,6 +67,11 @@ class Follower:
         self.begun += 1
         self.changed.set()
 
+    async def begin(self, client: Client, kind: ResourceType) -> str:
+        version = await client.version(kind, {"a": "1"})
+        self.began()
+        return version
+
     async def until(self, told: int, begun: int = 1) -> None:
         async with asyncio.timeout(20):
             while len(self.told) < told or self.begun < begun:
@@ -92,7 +98,7 @@ async def follower(api: Api, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[F
     port = runner.addresses[0][1]
     async with Client(kopf.ConnectionInfo(server=f"http://127.0.0.1:{port}")) as client:
         found.start = lambda kind, whole: asyncio.create_task(  # type: ignore[attr-defined]
-            follow(client, kind, {"a": "1"}, found.notice, found.began, whole=whole)
+            follow(client, kind, {"a": "1"}, found.notice, partial(found.begin, client, kind), whole=whole)
         )
         yield found
     await runner.cleanup()
