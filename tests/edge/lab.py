@@ -24,12 +24,16 @@ from typing import Any
 
 import trustme
 
+from okitoki.kube.tunnel_keys import tunnel_pair
+from okitoki_agents.edge.render import install
+from okitoki_agents.edge.tunnel.plan import Keys, key_document
+
 REPOSITORY = Path(__file__).parents[2]
 NETWORK = "198.18.240"
 SIP, HTTPS, MEDIA = f"{NETWORK}.200", f"{NETWORK}.203", (f"{NETWORK}.201", f"{NETWORK}.202")
 ADDRESSES = {"sip": SIP, "https": HTTPS, "media-1": MEDIA[0], "media-2": MEDIA[1]}
 PHONES, SECOND_TRUNK = f"{NETWORK}.50", f"{NETWORK}.52"
-CONTAINERS = ("redis", "rtpengine-1", "rtpengine-2", "kamailio", "haproxy", "keepalived", "guard")
+CONTAINERS = ("redis", "rtpengine-1", "rtpengine-2", "kamailio", "haproxy", "keepalived", "guard", "tunnel")
 REGION = {
     "region": "lab",
     "domain": "lab.okitoki.test",
@@ -37,8 +41,9 @@ REGION = {
     "addresses": {"sip": SIP, "https": HTTPS, "media": list(MEDIA)},
     "ports": {
         "sip": 5060, "sips": 5061, "https": 443, "dmq": 5070, "redis": 16379, "ng": [2223, 2224], "cli": [9901, 9902],
-        "agent": 9780,
+        "agent": 9780, "tunnel": 51840,
     },
+    "tunnel": {"interface": "okitoki-wg0", "table": 20500},
     "aliases": {"media": ["198.18.255.1", "198.18.255.2"], "peer": "198.18.255.3"},
     "mediaPorts": {"from": 30000, "to": 30999},
     "vrrp": {"advertIntervalMilliseconds": 100, "routerIds": {"sip": 51, "https": 52, "media": [53, 54]}},
@@ -118,6 +123,8 @@ class Node:
         (self.data / "sip-tls.pem").write_bytes(self.lab.certificate.private_key_and_cert_chain_pem.bytes())
         peer = next(node for node in self.lab.nodes if node is not self)
         (self.data / "peer").write_text(f"{peer.address}\n")
+        keys = Keys(self.lab.tunnel_keys[self.ordinal][0], self.lab.tunnel_keys[peer.ordinal][1])
+        install(self.data / "tunnel.json", key_document(keys))
 
     def start(self) -> None:
         """A new pod on this node: run directory empty, every container started at once."""
@@ -269,6 +276,7 @@ class Lab:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(work / "ca.pem"))
         self.certificate = authority.issue_cert(f"*.{REGION['domain']}")
+        self.tunnel_keys = [tunnel_pair(), tunnel_pair()]
         self.nodes = [Node(self, "a", 0, f"{NETWORK}.11"), Node(self, "b", 1, f"{NETWORK}.12")]
         self.a, self.b = self.nodes
 

@@ -18,6 +18,8 @@ SERVICES = ("kamailio", "rtpengine-1", "rtpengine-2", "haproxy")
 
 
 REGION_FILE = Path("/etc/okitoki/region.json")
+_INTERFACE_SIZE = 15
+"""Of the kernel's 16 bytes (IFNAMSIZ), less the end and one for a trial's name."""
 
 
 class FactsError(ValueError):
@@ -121,6 +123,21 @@ class Paths:
         """The other edge node's IPv4 address, or empty; written by the agent."""
         return self.data / "peer"
 
+    @property
+    def plain_peer(self) -> Path:
+        """The address of a peer whose edge is of a version without a tunnel; written by the agent."""
+        return self.data / "plain-peer"
+
+    @property
+    def tunnel_keys(self) -> Path:
+        """This node's private and the peer's public key (`tunnel.plan.parse_keys`); written by the agent."""
+        return self.data / "tunnel.json"
+
+    @property
+    def tunnel_status(self) -> Path:
+        """How the tunnel is, in its supervisor's words; written at every look."""
+        return self.run / "tunnel.json"
+
 
 @dataclass(frozen=True)
 class Address:
@@ -142,6 +159,15 @@ class Ports:
     ng: tuple[int, int]
     cli: tuple[int, int]
     agent: int
+    tunnel: int
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """Interface, and routing table (also its rules' priority), of the region's tunnel between the nodes."""
+
+    interface: str
+    table: int
 
 
 @dataclass(frozen=True)
@@ -172,6 +198,7 @@ class Region:
     advert_interval_ms: int
     router_ids: Mapping[str, int]
     carriers: tuple[Carrier, ...]
+    tunnel: Tunnel
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -260,6 +287,7 @@ def parse_region(document: Any) -> Region:
             "media-2": media_ids[1],
         },
         carriers=tuple(_carrier(item, i) for i, item in enumerate(_get(document, "carriers"))),
+        tunnel=_tunnel(_get(document, "tunnel")),
     )
     owned = [address.ip for address in region.addresses] + [*region.media_aliases, region.peer_alias]
     if len(set(owned)) != len(owned):
@@ -270,9 +298,16 @@ def parse_region(document: Any) -> Region:
 def _ports(ports: Any) -> Ports:
     single = {
         key: _port(_get(ports, key, "ports."), f"ports.{key}")
-        for key in ("sip", "sips", "https", "dmq", "redis", "agent")
+        for key in ("sip", "sips", "https", "dmq", "redis", "agent", "tunnel")
     }
     return Ports(**single, ng=_pair(ports, "ng", "ports.", _port), cli=_pair(ports, "cli", "ports.", _port))
+
+
+def _tunnel(item: Any) -> Tunnel:
+    interface = str(_get(item, "interface", "tunnel."))
+    if not 0 < len(interface) < _INTERFACE_SIZE:
+        raise FactsError(f"tunnel.interface: {interface!r} must have 1 to {_INTERFACE_SIZE - 1} characters")
+    return Tunnel(interface, _number(_get(item, "table", "tunnel."), "tunnel.table"))
 
 
 def _carrier(item: Any, index: int) -> Carrier:

@@ -145,13 +145,14 @@ def at_home(facts: Facts, name: str) -> bool:
     return _HOME[name] == facts.ordinal % 2
 
 
-def nftables(facts: Facts, interface: str, peer: str) -> str:
-    """The guard's table; `interface` is the node's own, `peer` as for `keepalived`."""
+def nftables(facts: Facts, interface: str, peer: str, *, plain: bool = False) -> str:
+    """The guard's table; `interface` is the node's own, `peer` as for `keepalived`, `plain` as in `peer_is_plain`."""
     return _render(
         "nftables.nft.j2",
         facts,
         interface=interface,
         peer=peer,
+        plain=plain,
         carrier_hosts=_carrier_hosts(facts),
         floods=FLOODS,
     )
@@ -167,6 +168,14 @@ def peer_of(facts: Facts) -> str:
         return facts.paths.peer.read_text().strip()
     except FileNotFoundError:
         return ""
+
+
+def peer_is_plain(facts: Facts) -> bool:
+    """Whether the peer is an edge of a version without a tunnel."""
+    try:
+        return facts.paths.plain_peer.read_text().strip() == peer_of(facts) != ""
+    except FileNotFoundError:
+        return False
 
 
 def install(path: Path, text: str) -> None:

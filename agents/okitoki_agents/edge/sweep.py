@@ -12,6 +12,7 @@ from pathlib import Path
 
 from okitoki_agents.edge import hostsetup, network
 from okitoki_agents.edge.facts import FactsError, parse_region
+from okitoki_agents.edge.tunnel import device
 
 
 def sweep(region_file: Path, keep_sysctls: bool) -> None:
@@ -21,6 +22,7 @@ def sweep(region_file: Path, keep_sysctls: bool) -> None:
     except (OSError, ValueError) as error:
         raise FactsError(f"{region_file}: {error}") from error
     network.remove(address.ip for address in region.addresses)
+    device.remove(region.tunnel.interface, region.tunnel.table)
     # It fails when there is no such table, which is the rule.
     subprocess.run(
         ["nft", "delete", "table", "ip", f"okitoki-{region.name}"], check=False, capture_output=True, timeout=10

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 SLOTS = 50
 """VRRP has 255 router ids per network, each region takes four of them."""
 FIRST_ROUTER_ID = 51
+FIRST_TABLE = 20500
+"""Of the routing tables, which are also the priorities of their rules: behind the kernel's table `local`, which some
+networks move to 100, and before `main` (32766)."""
 ALIASES = ipaddress.IPv4Network("198.18.255.0/24")
 """Addresses that exist on no interface: the node's own rules translate them to a media address or to the peer
 (benchmark range, RFC 2544, so that nothing real is hidden)."""
@@ -31,6 +34,8 @@ class Allocation:
     router_ids: Mapping[str, int | list[int]]
     media_aliases: tuple[str, str]
     peer_alias: str
+    tunnel: Mapping[str, str | int]
+    """Interface, and routing table, of the tunnel between the nodes."""
 
 
 def allocation(slot: int) -> Allocation:
@@ -48,10 +53,12 @@ def allocation(slot: int) -> Allocation:
             "ng": [2223 + 2 * slot, 2224 + 2 * slot],
             "cli": [9901 + 2 * slot, 9902 + 2 * slot],
             "agent": 9780 + slot,
+            "tunnel": 51840 + slot,
         },
         router_ids={"sip": ids[0], "https": ids[1], "media": ids[2:]},
         media_aliases=(str(first), str(first + 1)),
         peer_alias=str(first + 2),
+        tunnel={"interface": f"okitoki-wg{slot}", "table": FIRST_TABLE + slot},
     )
 
 

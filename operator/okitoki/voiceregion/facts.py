@@ -109,6 +109,7 @@ class Secrets:
 
     edge: Values = field(default_factory=dict)
     tls: KeyPair | None = None
+    tunnel: Values = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "Secrets(…)"

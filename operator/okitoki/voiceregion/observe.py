@@ -24,7 +24,7 @@ from okitoki.kube.resources import (
 from okitoki.reconcile.index import by_age
 from okitoki.reconcile.kind import Context
 from okitoki.voiceregion.allocation import choose_slot
-from okitoki.voiceregion.build.common import EDGE, EDGE_SECRETS, EDGE_TLS
+from okitoki.voiceregion.build.common import EDGE, EDGE_SECRETS, EDGE_TLS, EDGE_TUNNEL
 from okitoki.voiceregion.build.namespace import SLOT, USED_NODES
 from okitoki.voiceregion.facts import (
     ADDRESSES,
@@ -201,4 +201,5 @@ def _values(live: Live, namespace: str, name: str) -> Values:
 def _secrets(live: Live, namespace: str) -> Secrets:
     tls = _values(live, namespace, EDGE_TLS)
     pair = KeyPair(tls["tls.crt"], tls["tls.key"]) if {"tls.crt", "tls.key"} <= set(tls) else None
-    return Secrets(edge=_values(live, namespace, EDGE_SECRETS), tls=pair)
+    tunnel = _values(live, namespace, EDGE_TUNNEL)
+    return Secrets(edge=_values(live, namespace, EDGE_SECRETS), tls=pair, tunnel=tunnel)

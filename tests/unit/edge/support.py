@@ -15,8 +15,9 @@ REGION: dict[str, Any] = {
     "addresses": {"sip": "198.18.16.200", "https": "198.18.16.203", "media": ["198.18.16.201", "198.18.16.202"]},
     "ports": {
         "sip": 5060, "sips": 5061, "https": 443, "dmq": 5070, "redis": 16379, "ng": [2223, 2224], "cli": [9901, 9902],
-        "agent": 9780,
+        "agent": 9780, "tunnel": 51840,
     },
+    "tunnel": {"interface": "okitoki-wg0", "table": 20500},
     "aliases": {"media": ["198.18.255.1", "198.18.255.2"], "peer": "198.18.255.3"},
     "mediaPorts": {"from": 30000, "to": 30999},
     "vrrp": {"advertIntervalMilliseconds": 100, "routerIds": {"sip": 51, "https": 52, "media": [53, 54]}},

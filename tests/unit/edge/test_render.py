@@ -126,9 +126,47 @@ def test_nft_closes_what_is_not_public(tmp_path: Path) -> None:
     assert f"ip daddr 198.18.255.3 dnat to {PEER}" in text
     assert f"ip saddr {{ {NODE}, {PEER} }} accept" in text
     closed = re.findall(r"(tcp|udp) dport \{ ([^}]+) \} drop", text)
-    assert dict(closed) == {"tcp": "16379, 9780, 9901, 9902", "udp": "5070, 2223, 2224"}
+    assert dict(closed) == {"tcp": "16379, 9780, 9901, 9902", "udp": "5070, 51840, 2223, 2224"}
     assert "@th,8,8 { 51, 52, 53, 54 } drop" in text
-    assert text.index('iifname "eth0" counter name heard') < text.index("ip saddr")
+    closed_chain = text[text.index("chain closed {") :]
+    assert closed_chain.index('iifname "eth0" counter name heard') < closed_chain.index("ip saddr")
+
+
+def rules(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def test_nft_lets_redis_and_commands_in_and_out_through_the_tunnel_only(tmp_path: Path) -> None:
+    found = rules(render.nftables(facts(tmp_path), "eth0", PEER))
+    accepts_peer = found.index(f"ip saddr {{ {NODE}, {PEER} }} accept")
+    assert found.index('iifname "okitoki-wg0" tcp dport 16379 accept') < accepts_peer
+    assert found.index('iifname "okitoki-wg0" meta l4proto { tcp, udp } drop') < accepts_peer
+    assert found.index(f"ip daddr {NODE} tcp dport 16379 drop") < accepts_peer
+    assert found.index("ip daddr { 198.18.16.201, 198.18.16.202 } udp dport { 2223, 2224 } drop") < accepts_peer
+    sealed = found[found.index("chain sealed {") : found.index("chain closed {")]
+    assert 'oifname { "lo", "okitoki-wg0" } accept' in sealed
+    assert f"ip daddr {PEER} tcp dport 16379 drop" in sealed
+
+
+def test_nft_lets_a_peer_of_a_version_without_a_tunnel_in_as_before(tmp_path: Path) -> None:
+    found = rules(render.nftables(facts(tmp_path), "eth0", PEER, plain=True))
+    assert "chain sealed {" not in found
+    assert f"ip daddr {NODE} tcp dport 16379 drop" not in found
+    assert f"ip saddr {{ {NODE}, {PEER} }} accept" in found
+
+
+def test_only_the_peer_that_was_found_without_a_tunnel_is_plain(tmp_path: Path) -> None:
+    here = facts(tmp_path)
+    assert not render.peer_is_plain(here)
+    here.paths.peer.parent.mkdir(parents=True)
+    here.paths.peer.write_text(f"{PEER}\n")
+    here.paths.plain_peer.write_text(f"{PEER}\n")
+    assert render.peer_is_plain(here)
+    here.paths.peer.write_text("198.18.16.13\n")
+    assert not render.peer_is_plain(here)
+    here.paths.peer.write_text("\n")
+    here.paths.plain_peer.write_text("\n")
+    assert not render.peer_is_plain(here)
 
 
 def test_one_phone_with_a_wrong_password_does_not_close_an_address_to_the_others(tmp_path: Path) -> None:

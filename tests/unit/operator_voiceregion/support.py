@@ -64,7 +64,7 @@ def observed(**changes: Any) -> Observed:
         namespace="ours",
         now=NOW,
         slot=0,
-        secrets=Secrets({"redis-password": "r" * 64, "nonce-secret": "n" * 64}, PAIR),
+        secrets=Secrets({"redis-password": "r" * 64, "nonce-secret": "n" * 64}, PAIR, {"private-key-0": "k"}),
         pods=pair(),
         workload=Workload(True, "new"),
         nodes=(node(0), node(1)),

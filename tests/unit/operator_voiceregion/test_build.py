@@ -33,6 +33,7 @@ def test_everything_is_there_and_in_the_regions_namespace() -> None:
         ("RoleBinding", "edge"),
         ("Secret", "edge-secrets"),
         ("Secret", "edge-tls"),
+        ("Secret", "edge-tunnel"),
         ("ConfigMap", "okitoki-ca"),
         ("ConfigMap", "edge-region"),
         ("PodDisruptionBudget", "edge"),
@@ -73,7 +74,9 @@ def test_region_json_is_as_the_interface_says() -> None:
             "ng": [2223, 2224],
             "cli": [9901, 9902],
             "agent": 9780,
+            "tunnel": 51840,
         },
+        "tunnel": {"interface": "okitoki-wg0", "table": 20500},
         "aliases": {"media": ["198.18.255.1", "198.18.255.2"], "peer": "198.18.255.3"},
         "mediaPorts": {"from": 30000, "to": 30999},
         "vrrp": {"advertIntervalMilliseconds": 100, "routerIds": {"sip": 51, "https": 52, "media": [53, 54]}},
@@ -149,7 +152,7 @@ def test_only_the_init_container_is_privileged() -> None:
         assert tuple(security["capabilities"].get("add", ())) == CAPABILITIES[name]
         assert security["readOnlyRootFilesystem"] is True
     with_network = {name for name, added in CAPABILITIES.items() if {"NET_ADMIN", "NET_RAW"} & set(added)}
-    assert with_network == {"keepalived", "guard"}
+    assert with_network == {"keepalived", "guard", "tunnel"}
     assert CAPABILITIES["agent"] == ()
 
 
@@ -165,7 +168,7 @@ def test_only_the_agent_has_the_api_token() -> None:
 def test_containers_are_those_of_the_interface_and_drain_first() -> None:
     found = containers()
     assert list(found) == [
-        "redis", "rtpengine-1", "rtpengine-2", "kamailio", "haproxy", "keepalived", "guard", "agent",
+        "redis", "rtpengine-1", "rtpengine-2", "kamailio", "haproxy", "keepalived", "guard", "agent", "tunnel",
     ]  # fmt: skip
     for name, container in found.items():
         assert container["command"] + container["args"] == ["okitoki-edge", "run", name]

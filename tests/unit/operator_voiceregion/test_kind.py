@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from okitoki.kube.authority import Authorities, AuthoritySet
 from okitoki.kube.labels import matches
 from okitoki.kube.pki import Authority, new_authority
 from okitoki.kube.resources import Manifest, ObjectKey, ResourceType
+from okitoki.kube.tunnel_keys import public_key
 from okitoki.reconcile.index import Index
 from okitoki.reconcile.kind import Context, Images, InvalidResource
 from okitoki.voiceregion.allocation import SLOTS
@@ -254,3 +256,17 @@ def test_secrets_are_made_once_and_a_certificate_when_it_must() -> None:
     assert again.secrets.edge == first.secrets.edge
     assert again.secrets.tls != first.secrets.tls
     assert "n" * 8 not in repr(first.secrets)
+
+
+def test_the_tunnels_keys_are_made_once_and_all_anew_when_one_is_not_whole() -> None:
+    now = datetime.fromtimestamp(NOW, UTC)
+    authority = Authority(new_authority(now))
+    first = fill(region(), observed(secrets=Secrets()), authority, now)
+    keys = first.secrets.tunnel
+    assert sorted(keys) == ["private-key-0", "private-key-1", "public-key-0", "public-key-1"]
+    assert all(public_key(keys[f"private-key-{end}"]) == keys[f"public-key-{end}"] for end in (0, 1))
+    assert fill(region(), first, authority, now).secrets.tunnel == keys
+    assert keys["private-key-0"] not in repr(first.secrets)
+    for broken in ({"private-key-1": "none"}, {"public-key-0": keys["public-key-1"]}):
+        hurt = replace(first, secrets=replace(first.secrets, tunnel={**keys, **broken}))
+        assert not set(fill(region(), hurt, authority, now).secrets.tunnel.values()) & set(keys.values())

@@ -29,6 +29,7 @@ from okitoki_agents.edge.agent import (
     status,
     tenants,
     trunks,
+    tunnel_keys,
 )
 from okitoki_agents.edge.agent.app_client import Answer, AppClient
 from okitoki_agents.edge.agent.deliver import Deliverer
@@ -69,6 +70,7 @@ class Agent:
         self._backends: dict[str, tuple[Backend, ...]] = {}
         self._pem: bytes | None = None
         self._sip_certificate = SipCertificate(facts.paths)
+        self._tunnel_keys = tunnel_keys.TunnelKeys(facts)
         self._feeds: dict[str, Feed] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._published: kamailio.Routes | None = None
@@ -158,7 +160,7 @@ class Agent:
     def _load(self) -> None:
         pem = self._folder / "tls.pem"
         self._pem = pem.read_bytes() if pem.exists() else None
-        self._pair.peer_address = peer.remember(self._facts.paths.peer, None)
+        self._pair.peer_address = peer.remember(self._facts.paths, None)
         document = store.read_json(self._folder / "tenants.json")
         if document is None:
             return
@@ -189,7 +191,7 @@ class Agent:
 
     def _on_pods(self, pods: dict[str, Object]) -> None:
         found = peer.choose_peer(pods.values(), self._facts.pod_name, self._facts.node_ip)
-        self._pair.peer_address = peer.remember(self._facts.paths.peer, found)
+        self._pair.peer_address = peer.remember(self._facts.paths, found)
         own = pods.get(self._facts.pod_name)
         self._pair.drained = bool(own and (own["metadata"].get("annotations") or {}).get(status.DRAIN))
         self._wake.set()
@@ -203,6 +205,7 @@ class Agent:
             if kept in self._tenants and kept not in found:
                 found[kept] = self._tenants[kept]
         self._tenants, self._tenants_known = found, True
+        self._tunnel_keys.learn(secrets.get(tunnel_keys.SECRET))
         self._pem = tenants.certificate_of_secret(secrets.get(TLS_SECRET)) or self._pem
         self._wake.set()
 
@@ -215,6 +218,7 @@ class Agent:
     async def _converge(self) -> None:
         if not self._tenants_known:
             return
+        self._tunnel_keys.converge(self._pair.peer_tunnel_keys)
         self._follow_tenants()
         self._save()
         self._read_ca()
@@ -306,7 +310,12 @@ class Agent:
         return status.node_document(self._own(), not self.unready())
 
     def _own(self) -> status.Node:
-        return replace(self._pair.now(), trunks=self._trunks.documents(), landlines=self._landlines.documents())
+        return replace(
+            self._pair.now(),
+            trunks=self._trunks.documents(),
+            landlines=self._landlines.documents(),
+            tunnel_keys=self._tunnel_keys.generation,
+        )
 
     async def _report(self) -> None:
         document = status.annotation(

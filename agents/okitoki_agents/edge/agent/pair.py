@@ -76,6 +76,11 @@ class Pair:
         return self._guard.problem is None
 
     @property
+    def peer_tunnel_keys(self) -> str:
+        """What the peer said last of its tunnel's keys; empty when it has not."""
+        return self.peer.node.tunnel_keys if self.peer is not None else ""
+
+    @property
     def peer_redis(self) -> redis.asyncio.Redis | None:
         """The peer's Redis, None while the peer is not known."""
         return self._peer_redis[1] if self._peer_redis else None
@@ -97,7 +102,7 @@ class Pair:
 
     async def look(self) -> None:
         """One look at both nodes."""
-        before = (self.own.holds, self.own.services, self.guard_alive, self.unprotected)
+        before = (self.own.holds, self.own.services, self.guard_alive, self.unprotected, self.peer_tunnel_keys)
         await self._follow_peer()
         own_sessions, peer, own_redis, peer_redis = await asyncio.gather(
             self._sessions(), self._look_at_peer(), _answers(self.own_redis), _answers(self.peer_redis)
@@ -125,7 +130,7 @@ class Pair:
         if self._guard.problem is not None:
             self.unprotected.append(self._guard.problem)
         self._leave_to_peer()
-        if before != (self.own.holds, self.own.services, self.guard_alive, self.unprotected):
+        if before != (self.own.holds, self.own.services, self.guard_alive, self.unprotected, self.peer_tunnel_keys):
             self._on_change()
 
     def _leave_to_peer(self) -> None:

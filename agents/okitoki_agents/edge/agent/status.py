@@ -13,6 +13,8 @@ DRAIN = "platform.oki-toki.net/drain"
 HOLDS_SIP_LABEL = "platform.oki-toki.net/holds-sip"
 NEEDED = (*SERVICES, "redis", "keepalived")
 """Services without which this node could not take everything."""
+NEEDED_BY_PEER = "tunnel"
+"""Without it the other node does not learn of calls here, and cannot use a relay here; what is here goes on."""
 HOLDABLE = ("sip", "https", "media-1", "media-2")
 SESSIONS_TOLERANCE = 2
 """Calls that start or end between two looks."""
@@ -33,6 +35,8 @@ class Node:
     trunks: Mapping[str, Any] = field(default_factory=dict)
     landlines: Mapping[str, Any] = field(default_factory=dict)
     drained: bool = False
+    tunnel_keys: str = ""
+    """Generation of the tunnel's keys that its agent knows (`tunnel_keys.TunnelKeys`)."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def node_document(node: Node, ready: bool) -> dict[str, Any]:
         "sessions": {name: {"own": counts.own, "foreign": counts.foreign} for name, counts in node.sessions.items()},
         "comings": dict(node.comings),
         "drained": node.drained,
+        "tunnelKeys": node.tunnel_keys,
     }
 
 
@@ -86,6 +91,7 @@ def parse_node_document(document: Any) -> tuple[Node, bool]:
         trunks=document.get("trunks") or {},
         landlines=document.get("landlines") or {},
         drained=document.get("drained") is True,
+        tunnel_keys=str(document.get("tunnelKeys") or ""),
     )
     return found, bool(document["ready"])
 
@@ -136,7 +142,8 @@ def lacking_calls(own: Node, peer: Node) -> list[str]:
 
 def unprotected(own: Node, peer: Peer | None, own_redis: bool, peer_redis: bool, lacking: list[str]) -> list[str]:
     """Why the loss of the node that carries calls would cost some; empty: protected."""
-    reasons = [f"{name} is {own.services.get(name, 'unknown')}" for name in NEEDED if own.services.get(name) != "ok"]
+    needed = (*NEEDED, NEEDED_BY_PEER)
+    reasons = [f"{name} is {own.services.get(name, 'unknown')}" for name in needed if own.services.get(name) != "ok"]
     if not own_redis:
         reasons.append("Redis of this node does not answer")
     if peer is None:

@@ -22,6 +22,7 @@ from okitoki_agents.edge.guard.peer import Peer, redis_answers
 from okitoki_agents.edge.guard.processes import Watch
 from okitoki_agents.edge.guard.service import Service
 from okitoki_agents.edge.guard.takers import Takers
+from okitoki_agents.edge.guard.tunnel import Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Guard:
         self._deaf_since: float | None = None
         self._refused, self._refused_told = 0, float("-inf")
         self._services = self._make_services()
+        self._tunnel = Tunnel(self._paths, self._publish)
 
     def _heard(self) -> int:
         return self._table.packets("heard")
@@ -153,6 +155,7 @@ class Guard:
             watch.poll()
         for service in self._services:
             service.tick()
+        self._tunnel.look()
         vrrp_ok = self._keepalived.runs() and self._vrrp.runs()
         if self._leases.held and not vrrp_ok:
             self._leases.drop_all("keepalived does not run")
@@ -298,6 +301,7 @@ class Guard:
         """status.json, on change, whole."""
         services = {service.name: str(service.health.state) for service in self._services}
         services["redis"] = "ok" if self._redis_ok else "starting" if self._redis.pid else "down"
+        services["tunnel"] = self._tunnel.state
         services["keepalived"] = "ok" if self._vrrp_ok else "down"
         status = json.dumps({"holds": sorted(self._leases.held), "services": services, "comings": self._comings})
         if status != self._status:

@@ -28,18 +28,23 @@ class Peer:
     ) -> None:
         self._facts, self._table, self._interface = facts, table, interface
         self._keepalived, self._on_return = keepalived, on_return
-        self.address = render.peer_of(facts)
+        self.address, self._plain = render.peer_of(facts), render.peer_is_plain(facts)
         self.reachable = False
 
     def install(self) -> None:
-        self._table.replace(render.nftables(self._facts, self._interface, self.address))
+        self._table.replace(render.nftables(self._facts, self._interface, self.address, plain=self._plain))
 
     async def follow(self) -> None:
         """One look; called about once a second."""
-        address = render.peer_of(self._facts)
+        address, plain = render.peer_of(self._facts), render.peer_is_plain(self._facts)
+        if (address, plain) == (self.address, not self._plain):
+            # Connections that there are go the other way from now on.
+            log.info("the peer %s", "has no tunnel" if plain else "has a tunnel now")
+            self._plain = plain
+            self.install()
         if address != self.address:
             log.info("the peer is %s now (was %s)", address or "unknown", self.address or "unknown")
-            self.address, self.reachable = address, False
+            self.address, self._plain, self.reachable = address, plain, False
             self.install()
             self._tell_keepalived()
             await asyncio.to_thread(netfilter.forget_flows, self._facts.region.peer_alias)

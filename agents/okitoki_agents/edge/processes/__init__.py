@@ -6,7 +6,7 @@ import importlib
 
 from okitoki_agents.edge.facts import Facts
 
-NAMES = ("redis", "rtpengine-1", "rtpengine-2", "kamailio", "haproxy", "keepalived", "guard", "agent")
+NAMES = ("redis", "rtpengine-1", "rtpengine-2", "kamailio", "haproxy", "keepalived", "guard", "agent", "tunnel")
 """The containers of the edge pod. Each has a module here (both engines share one) with `run(facts, name)`."""
 
 

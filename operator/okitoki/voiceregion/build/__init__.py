@@ -8,7 +8,7 @@ from okitoki.voiceregion.build.config_map import ca_config_map, region_config_ma
 from okitoki.voiceregion.build.disruption import disruption_budget
 from okitoki.voiceregion.build.namespace import namespace
 from okitoki.voiceregion.build.rbac import role, role_binding, service_account
-from okitoki.voiceregion.build.secrets import edge_secrets, edge_tls
+from okitoki.voiceregion.build.secrets import edge_secrets, edge_tls, edge_tunnel
 from okitoki.voiceregion.build.stateful_set import stateful_set
 from okitoki.voiceregion.facts import Observed
 from okitoki.voiceregion.validity import invalid_because
@@ -28,6 +28,7 @@ def build(region: VoiceRegion, observed: Observed) -> list[Manifest]:
         role_binding(region),
         edge_secrets(region, observed),
         edge_tls(region, observed),
+        edge_tunnel(region, observed),
         ca_config_map(region, observed),
         region_config_map(region, observed),
         disruption_budget(region),

@@ -12,6 +12,7 @@ REGION_CONFIG_MAP = "edge-region"
 REGION_FILE = "region.json"
 EDGE_SECRETS = "edge-secrets"
 EDGE_TLS = "edge-tls"
+EDGE_TUNNEL = "edge-tunnel"
 
 
 def metadata(region: VoiceRegion, name: str, component: str | None = EDGE) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def region_facts(region: VoiceRegion, observed: Observed) -> dict[str, Any]:
         "addresses": {"sip": spec.addresses.sip, "https": spec.addresses.https, "media": list(spec.addresses.media)},
         "ports": dict(given.ports),
         "aliases": {"media": list(given.media_aliases), "peer": given.peer_alias},
+        "tunnel": dict(given.tunnel),
         "mediaPorts": {"from": spec.media.port_range.from_, "to": spec.media.port_range.to},
         # Not there without a limit: a new operator must not restart the edge of a region that has none.
         **({} if spec.media.max_calls is None else {"maxCalls": spec.media.max_calls}),

@@ -38,6 +38,8 @@ CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "keepalived": ("NET_ADMIN", "NET_RAW", "SETGID", "SYS_NICE"),
     "guard": ("NET_ADMIN", "SYS_NICE"),  # addresses, the nft table, ending the peer's half-open connections
     "agent": (),
+    # Interface, routes and rules; MKNOD: /dev/net/tun of its own, where the kernel has no WireGuard.
+    "tunnel": ("MKNOD", "NET_ADMIN", "SYS_NICE"),
 }
 """All containers, and what each may do beyond an unprivileged process: everything else is dropped. SYS_NICE: adverts,
 probes and audio that wait for the processor look like a dead node."""
@@ -51,6 +53,7 @@ REQUESTS: Mapping[str, tuple[str, str]] = {
     "keepalived": ("100m", "16Mi"),
     "guard": ("100m", "48Mi"),
     "agent": ("20m", "80Mi"),
+    "tunnel": ("50m", "48Mi"),
 }
 """CPU and memory. They use less at rest, but under load a request is a share of the processor, and with 10m a busy
 node looks like a dead one. There are no CPU limits: a throttled relay is heard by everybody."""
@@ -154,6 +157,10 @@ def _container(region: VoiceRegion, observed: Observed, name: str) -> dict[str, 
             "preStop": {"exec": {"command": ["okitoki-edge", "drain" if name == "guard" else "wait-drained"]}}
         },
     }
+    if name == "tunnel":
+        # Where wireguard-go makes its command socket.
+        socket = {"name": "run", "mountPath": "/run/wireguard", "subPath": "wireguard"}
+        container["volumeMounts"] = [*container["volumeMounts"], socket]
     if name == "agent":
         container |= _agent_extras(region, observed)
         container["volumeMounts"] = [
