@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lab import ADDRESSES, SECRETS, Lab, Node, argument_parser, judged, parse, session, wait_until
+from lab import ADDRESSES, REGION, SECRETS, Lab, Node, argument_parser, judged, parse, session, wait_until
 from phones import ENCRYPTED, NUMBER, TENANT, Phones, summary
 
 from okitoki_agents.edge.guard.main import REFRESH_EVERY
@@ -31,6 +31,7 @@ signal() { pkill "-$1" --session "$(cat "/run/edge/pid/$2")"; }
 signal STOP guard; signal STOP keepalived; sleep 4; signal CONT guard; sleep 2; signal CONT keepalived
 """
 _FREEZE_BOTH = "kill -STOP -1; sleep 4; kill -CONT -1"
+WIREGUARD = str(REGION["tunnel"]["interface"])
 _DEAF = "table netdev deaf { chain in { type filter hook ingress device eth0 priority -500; policy drop; }; }"
 
 
@@ -55,11 +56,27 @@ def records(node: Node) -> dict[str, set[str]]:
     return {key: set(redis(node, "HKEYS", key).split()) for key in redis(node, "KEYS", "call:*").split()}
 
 
+_PING = """
+import asyncio, os, sys
+from okitoki_agents.edge import facts, resp
+here = facts.load(os.environ)
+address = (here.region.peer_alias, here.region.ports.redis)
+sys.exit(0 if asyncio.run(resp.answers(address, here.redis_password, "PING", seconds=0.4)) else 1)
+"""
+
+
+def answers(node: Node) -> bool:
+    """Whether the peer's Redis answers this node, asked as an engine asks it."""
+    return node.succeeds("python3", "-c", _PING)
+
+
 class Drills:
     """Each fault is a method `f_NAME` that does it and returns what it saw."""
 
     def __init__(self, lab: Lab, encrypted: str = "no", rolled_over: int = 0) -> None:
         self.lab, self.encrypted, self.rolled_over = lab, encrypted, rolled_over
+        self.wrong: list[str] = []
+        """What a fault did that it must not."""
 
     def holder(self, name: str = "sip") -> Node:
         return next(node for node in self.lab.nodes if name in node.holds())
@@ -233,6 +250,61 @@ class Drills:
         node = self.holder("media-1")
         return self.fault(node, {"media-1"}, lambda: node.send("rtpengine-1", STOP))
 
+    def f_tunnel(self) -> str:
+        """The tunnel's supervisor is killed where the SIP address is, and wireguard-go with it."""
+        node = self.holder()
+        return self._tunnel(node, lambda: node.send("tunnel", KILL))
+
+    def f_tunnel_peer(self) -> str:
+        node = self.other(self.holder())
+        return self._tunnel(node, lambda: node.send("tunnel", KILL))
+
+    def f_wireguard(self) -> str:
+        """wireguard-go alone is killed."""
+        node = self.holder()
+        return self._tunnel(node, lambda: (node.run("pkill", "-KILL", "-x", "wireguard-go"), None)[1])
+
+    def f_stop_wireguard(self) -> str:
+        """wireguard-go alone is frozen."""
+        node = self.holder()
+        return self._tunnel(node, lambda: (node.run("pkill", "-STOP", "-x", "wireguard-go"), None)[1])
+
+    def f_stop_tunnel(self) -> str:
+        """Supervisor and wireguard-go are frozen."""
+        node = self.holder()
+
+        def stop() -> None:
+            node.send("tunnel", STOP)
+            node.run("pkill", "-STOP", "-x", "wireguard-go")
+
+        seen = self._tunnel(node, stop)
+        node.wake()
+        return seen
+
+    def f_tunnel_deleted(self) -> str:
+        """Somebody deletes the interface."""
+        node = self.holder()
+        return self._tunnel(node, lambda: (node.run("ip", "link", "delete", WIREGUARD), None)[1])
+
+    def _tunnel(self, node: Node, action: Callable[[], None]) -> str:
+        """Nothing may move. How long the peer's Redis, asked as an engine asks it, did not answer, and how long the
+        guard said that the tunnel is not as it must be."""
+        before = {one.name: one.holds() for one in self.lab.nodes}
+        action()
+        began, away, told = time.monotonic(), 0.0, (0.0, 0.0)
+        while (now := time.monotonic() - began) < 9:
+            if not answers(node):
+                away = time.monotonic() - began
+            if node.status()["services"]["tunnel"] != "ok":
+                told = (told[0] or now, now)
+            if {one.name: one.holds() for one in self.lab.nodes} != before:
+                self.wrong.append("an address moved")
+            time.sleep(0.02)
+        if node.status()["services"]["tunnel"] != "ok" or not answers(node):
+            self.wrong.append("the tunnel is not back")
+        times = f"peer's Redis away until {1000 * away:.0f} ms, told from {1000 * told[0]:.0f} to {1000 * told[1]:.0f} ms"
+        return f"{node.name}: {times}"
+
     def revive(self) -> None:
         """Start what was killed and wait for the pair to be whole."""
         for node in self.lab.nodes:
@@ -265,7 +337,8 @@ class Drills:
             }
         whole = sum({"answered", "ended", "started", "agent"} <= fields for fields in kept.values())
         good = all(verdict.outcome == COMPLETED for verdict in verdicts) and whole == len(verdicts)
-        good = good and phones.encrypted_as_told()
+        good = good and phones.encrypted_as_told() and not self.wrong
+        seen, self.wrong = " ".join([seen, *sorted(set(self.wrong))]), []
         left = sum(int(redis(node, "DBSIZE", database=n)) for node in self.lab.nodes for n in (1, 2))
         kept_calls = f"{whole} whole records, {left} calls left in the engines' databases"
         return judged(name, f"{seen} | {summary(verdicts)} | {kept_calls}", good)

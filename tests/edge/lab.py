@@ -146,7 +146,7 @@ class Node:
         held = ("unshare", "--mount", "--pid", "--fork", "sh", "-c", "\n".join(script))
         outer = subprocess.Popen(in_cgroup("ip", "netns", "exec", self.netns, *held))
         self._init = outer
-        wait_until("the node's init", lambda: self._inner() is not None and self._try("test", "-e", "/opt/site/jinja2"))
+        wait_until("the node's init", lambda: self._inner() is not None and self.succeeds("test", "-e", "/opt/site/jinja2"))
         self.run("python3", "-m", "okitoki_agents.edge", "host-setup")
         self._wanted = True
         self._supervisors = [threading.Thread(target=self._supervise, args=(name,), daemon=True) for name in CONTAINERS]
@@ -179,7 +179,8 @@ class Node:
         ]
         return [*in_cgroup("nsenter"), "--target", str(self._inner()), "--mount", "--pid", "--net", *inside]
 
-    def _try(self, *command: str) -> bool:
+    def succeeds(self, *command: str) -> bool:
+        """Whether a command ends with 0."""
         return subprocess.run(self.command(*command), capture_output=True, check=False).returncode == 0
 
     def run(self, *command: str, check: bool = True) -> str:
@@ -196,7 +197,7 @@ class Node:
                 code = entered.wait()
                 if self._wanted:
                     # A container ends whole: what its main process leaves behind is killed by the runtime.
-                    self._try("pkill", "-KILL", "--session", str(self.pid(name)))
+                    self.succeeds("pkill", "-KILL", "--session", str(self.pid(name)))
                 log.write(f"--- {time.time():.3f} ended {code}\n".encode())
                 log.flush()
                 if self._wanted:

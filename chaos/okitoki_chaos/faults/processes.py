@@ -18,6 +18,7 @@ KNOWN = {
     "keepalived": r"keepalived",
     "haproxy": r"haproxy",
     "redis": r"redis-server",
+    "wireguard": r"wireguard-go",
 }
 
 

@@ -227,7 +227,7 @@ def world_of_every_experiment(platform: Platform, allow: Sequence[str] = ()) -> 
         platform.answer(words, text)
     for item in platform.pods:
         (status,) = item["status"]["containerStatuses"]
-        others = ("agent", "guard", "haproxy", "kamailio", "keepalived", "postgres", "redis", "rtpengine-1")
+        others = ("agent", "guard", "haproxy", "kamailio", "keepalived", "postgres", "redis", "rtpengine-1", "tunnel")
         item["status"]["containerStatuses"] = [
             {**status, "name": name, "containerID": f"containerd://{name}"} for name in {status["name"], *others}
         ]

@@ -16,9 +16,9 @@ from okitoki_agents.edge.agent import media, server, status
 from okitoki_agents.edge.agent.media import MediaError, Sessions, sessions
 from okitoki_agents.edge.agent.pair import BAD_LOOKS, EQUAL_LOOKS, UNEQUAL_LOOKS, Pair
 from okitoki_agents.edge.agent.reporter import Reporter, metadata_patch
-from okitoki_agents.edge.agent.status import NEEDED, Node, Peer
+from okitoki_agents.edge.agent.status import NEEDED, NEEDED_BY_PEER, Node, Peer
 
-GOOD = dict.fromkeys(NEEDED, "ok")
+GOOD = dict.fromkeys((*NEEDED, NEEDED_BY_PEER), "ok")
 _LINE = "ID: {:>60} | del:n | creat:  1795575207 | prx:198.18.16.11:42249 | redis: 1 | frgn:{} | rec:n\n"
 ANSWER = "".join(_LINE.format(f"{n}@198.18.16.150", foreign) for n, foreign in enumerate("nnny"))
 
@@ -52,6 +52,12 @@ def test_one_bad_service_is_enough_and_is_named(service: str) -> None:
     bad = Node((), {**GOOD, service: "frozen"})
     assert status.unready(bad, True, True, None) == [f"{service} is frozen"]
     assert f"{service} is frozen" in status.unprotected(bad, PEER, True, True, [])
+
+
+def test_a_node_without_its_tunnel_serves_on_but_protects_nobody() -> None:
+    bad = Node((), {**GOOD, "tunnel": "down"})
+    assert status.unready(bad, True, True, None) == []
+    assert status.unprotected(bad, PEER, True, True, []) == ["tunnel is down"]
 
 
 def test_guard_routes_and_haproxy_count_too() -> None:

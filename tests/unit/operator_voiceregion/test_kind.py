@@ -196,7 +196,7 @@ async def test_observe_prepare_build_of_a_new_region() -> None:
     made = kind.parse(RAW)
     found = await kind.prepare(ctx, made, await kind.observe(ctx, made, {}))
     assert (found.namespace, found.slot, found.tenants) == ("absent", 0, 1)
-    assert len(kind.build(made, found)) == 10
+    assert len(kind.build(made, found)) == 11
     assert not kind.may_prune(made, found)
     assert kind.decide(made, found) == []
 

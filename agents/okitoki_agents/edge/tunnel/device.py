@@ -25,7 +25,7 @@ _SOCKETS = Path("/run/wireguard")
 """Where wireguard-go makes its command socket and wg(8) looks for it; compiled in."""
 _ANSWER_SECONDS = 0.3
 _START_SECONDS = 3.0
-_COMMAND_SECONDS = 3.0
+_COMMAND_SECONDS = 1.0
 _FIELDS = (("src", "from"), ("dst", "to"), ("ipproto", "ipproto"), ("sport", "sport"), ("dport", "dport"))
 """Names of a rule's selectors in ip's JSON, and on its command line."""
 
@@ -39,7 +39,7 @@ def command(*words: str, text: str | None = None) -> str:
     try:
         done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
-        raise DeviceError(f"{words[0]}: no answer within {_COMMAND_SECONDS:.0f} s") from error
+        raise DeviceError(f"{words[0]}: no answer within {_COMMAND_SECONDS:g} s") from error
     if done.returncode:
         raise DeviceError(f"{' '.join(words[:4])}: {done.stderr.strip()[:300]}")
     return done.stdout

@@ -106,7 +106,8 @@ class Supervisor:
         if not self._routed and index is not None:
             self._routed = self._routes_are_right(peer)
         configured = keys is None or self._configured == self._wanted(keys, peer)
-        if self._looks % HANDSHAKE_EVERY == 0 and configured and keys and index and runs and not self._silent:
+        well = index is not None and runs and not stopped and not self._silent and configured and keys is not None
+        if self._looks % HANDSHAKE_EVERY == 0 and well:
             self._handshake = self._device.handshake()
         age = None if self._handshake is None else time.time() - self._handshake
         return Seen(
