@@ -276,10 +276,11 @@ class Drills:
         def stop() -> None:
             node.send("tunnel", STOP)
             node.run("pkill", "-STOP", "-x", "wireguard-go")
+            time.sleep(0.05)
+            # nsenter alone, which stops with its child and would not see its end.
+            node.wake()
 
-        seen = self._tunnel(node, stop)
-        node.wake()
-        return seen
+        return self._tunnel(node, stop)
 
     def f_tunnel_deleted(self) -> str:
         """Somebody deletes the interface."""
@@ -292,9 +293,10 @@ class Drills:
         before = {one.name: one.holds() for one in self.lab.nodes}
         action()
         began, away, told = time.monotonic(), 0.0, (0.0, 0.0)
-        while (now := time.monotonic() - began) < 9:
+        while time.monotonic() - began < 9:
             if not answers(node):
                 away = time.monotonic() - began
+            now = time.monotonic() - began
             if node.status()["services"]["tunnel"] != "ok":
                 told = (told[0] or now, now)
             if {one.name: one.holds() for one in self.lab.nodes} != before:

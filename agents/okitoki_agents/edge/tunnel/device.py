@@ -23,6 +23,7 @@ _DEVICE, _DEVICE_NUMBER = Path("/dev/net/tun"), (10, 200)
 """Documentation/admin-guide/devices.txt."""
 _SOCKETS = Path("/run/wireguard")
 """Where wireguard-go makes its command socket and wg(8) looks for it; compiled in."""
+_INTERFACES = Path("/sys/class/net")
 _ANSWER_SECONDS = 0.3
 _START_SECONDS = 3.0
 _COMMAND_SECONDS = 1.0
@@ -52,10 +53,15 @@ class Device:
         self._name, self._table = name, str(table)
         self.in_kernel = self._kernel_has_it()
         self._daemon: subprocess.Popen[bytes] | None = None
+        if self.in_kernel and (_INTERFACES / name / "tun_flags").exists():
+            # Left by an edge that had to do without.
+            command("ip", "link", "delete", name)
 
     def _kernel_has_it(self) -> bool:
         """The kernel is asked for an interface (which loads its module), not for its version."""
         trial = f"{self._name}t"
+        with contextlib.suppress(DeviceError):
+            command("ip", "link", "delete", trial)
         try:
             command("ip", "link", "add", trial, "type", "wireguard")
         except DeviceError:
@@ -104,9 +110,6 @@ class Device:
         """The interface, and wireguard-go behind it. A TUN interface is persistent: it and its routes outlive the
         process, so that what is on its way waits for the next one. Raises DeviceError, OSError."""
         if self.in_kernel:
-            if self.index is not None:
-                # Left by an edge that had no such kernel.
-                command("ip", "link", "delete", self._name)
             command("ip", "link", "add", self._name, "type", "wireguard")
             return
         _make_device_node()
