@@ -78,7 +78,10 @@ class Device:
             return None
 
     def runs(self) -> bool:
-        return self.in_kernel or (self._daemon is not None and self._daemon.poll() is None)
+        """Whether somebody is behind the interface."""
+        if self.in_kernel:
+            return self.index is not None
+        return self._daemon is not None and self._daemon.poll() is None
 
     def stopped(self) -> bool:
         if self.in_kernel or self._daemon is None:
@@ -130,7 +133,6 @@ class Device:
     def configure(self, file: Path) -> None:
         """Make keys and peer those of `file`; sessions with a peer that stays go on. Raises DeviceError."""
         command("wg", "syncconf", self._name, os.fspath(file))
-        command("ip", "link", "set", self._name, "mtu", str(MTU), "up")
 
     def handshake(self) -> float | None:
         """Epoch seconds of the last one, None for never. Raises DeviceError."""
@@ -157,9 +159,10 @@ class Device:
         return found | {"unreachable" for route in shown if route.get("type") == "unreachable"}
 
     def route(self, source: str, destinations: tuple[str, ...], wanted: frozenset[Rule]) -> None:
-        """Make rules and routes those. The table's end comes first: with a rule and no route, packets would go on in
-        clear. Raises DeviceError."""
+        """Make rules and routes those, and the interface one that is up. The table's end comes first: with a rule and no
+        route, packets would go on in clear. Raises DeviceError."""
         lines = [f"route replace unreachable default metric 4000000000 table {self._table}"]
+        lines += [f"link set dev {self._name} mtu {MTU} up"]
         lines += [f"route replace {ip}/32 dev {self._name} src {source} table {self._table}" for ip in destinations]
         beyond = self.routes() - {"unreachable", *destinations}
         present = self.rules()

@@ -84,8 +84,8 @@ def routes(facts: Facts, peer: str | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Seen:
-    """The tunnel as it is. `runs`, `stopped`: wireguard-go's process (with the kernel's own WireGuard it always runs);
-    `silent`: looks in a row that it has not answered; `configured`, `routed`: it has what it must have; `handshake`:
+    """The tunnel as it is. `runs`, `stopped`: wireguard-go's process (the kernel's own WireGuard runs while there is an
+    interface); `silent`: looks in a row that it has not answered; `configured`, `routed`: it has what it must have; `handshake`:
     seconds since the peer's last one, None for never; `greeted`: seconds since the peer was made anew for its sake."""
 
     exists: bool

@@ -49,8 +49,9 @@ class Supervisor:
         self._device = Device(facts.region.tunnel.interface, facts.region.tunnel.table)
         log.info("WireGuard of the %s", "kernel" if self._device.in_kernel else "process wireguard-go")
         self._file = facts.paths.conf / "tunnel.conf"
-        self._known: int | None = None
-        """Index of the interface that was seen last; another one knows nothing of what this one was told."""
+        self._known: tuple[int | None, str | None] = (None, None)
+        """Index of the interface that was seen last, and the peer; another one knows nothing of what this one was told.
+        """
         self._configured: str | None = None
         self._routed = False
         self._silent = self._looks = 0
@@ -99,8 +100,8 @@ class Supervisor:
         index, runs, stopped = self._device.index, self._device.runs(), self._device.stopped()
         if runs and index is not None and not stopped:
             self._silent = 0 if self._device.answers() else self._silent + 1
-        if index != self._known:
-            self._known, self._configured, self._routed = index, None, False
+        if (index, peer) != self._known:
+            self._known, self._configured, self._routed = (index, peer), None, False
         elif self._looks % ROUTES_EVERY == 0:
             self._routed = False
         if not self._routed and index is not None:
