@@ -177,7 +177,9 @@ class Clear:
             for node in self.lab.nodes:
                 (node.data / "plain-peer").unlink()
         wait_until("the rules to come", lambda: all("lookup" in self._rules(node) for node in self.lab.nodes))
-        return seen, keys > 0 and {"tcp 16379", "udp 2223"} <= {kind.replace("2224", "2223") for kind in bad} and calls_good
+        return seen, keys > 0 and {"tcp 16379", "udp 2223"} <= {
+            kind.replace("2224", "2223") for kind in bad
+        } and calls_good
 
     def _rules(self, node: Node) -> str:
         return node.run("ip", "rule", "show", "priority", "20500")
@@ -206,7 +208,7 @@ def _what(frame: bytes) -> str:
         return frame[12:14].hex()
     protocol, at = frame[23], 14 + 4 * (frame[14] & 15)
     name = {6: "tcp", 17: "udp", 112: "vrrp", 1: "icmp"}.get(protocol, str(protocol))
-    if protocol not in (6, 17) or frame[20:22] != b"\x40\x00" and frame[20:22] != b"\x00\x00":
+    if protocol not in (6, 17) or (frame[20:22] != b"\x40\x00" and frame[20:22] != b"\x00\x00"):
         return name
     ports = int.from_bytes(frame[at : at + 2]), int.from_bytes(frame[at + 2 : at + 4])
     known = [port for port in ports if port in (2223, 2224, 5070, 9780, 16379, 51840)]

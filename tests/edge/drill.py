@@ -304,7 +304,9 @@ class Drills:
             time.sleep(0.02)
         if node.status()["services"]["tunnel"] != "ok" or not answers(node):
             self.wrong.append("the tunnel is not back")
-        times = f"peer's Redis away until {1000 * away:.0f} ms, told from {1000 * told[0]:.0f} to {1000 * told[1]:.0f} ms"
+        times = (
+            f"peer's Redis away until {1000 * away:.0f} ms, told from {1000 * told[0]:.0f} to {1000 * told[1]:.0f} ms"
+        )
         return f"{node.name}: {times}"
 
     def revive(self) -> None:

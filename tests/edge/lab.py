@@ -146,7 +146,9 @@ class Node:
         held = ("unshare", "--mount", "--pid", "--fork", "sh", "-c", "\n".join(script))
         outer = subprocess.Popen(in_cgroup("ip", "netns", "exec", self.netns, *held))
         self._init = outer
-        wait_until("the node's init", lambda: self._inner() is not None and self.succeeds("test", "-e", "/opt/site/jinja2"))
+        wait_until(
+            "the node's init", lambda: self._inner() is not None and self.succeeds("test", "-e", "/opt/site/jinja2")
+        )
         self.run("python3", "-m", "okitoki_agents.edge", "host-setup")
         self._wanted = True
         self._supervisors = [threading.Thread(target=self._supervise, args=(name,), daemon=True) for name in CONTAINERS]

@@ -6,11 +6,21 @@ from okitoki_agents.edge.facts import Paths
 
 
 def pod(
-    name: str, address: str | None, *, terminating: bool = False, made: str = "1", phase: str = "Running", tunnel: bool = True
+    name: str,
+    address: str | None,
+    *,
+    terminating: bool = False,
+    made: str = "1",
+    phase: str = "Running",
+    tunnel: bool = True,
 ) -> Any:
     metadata = {"name": name, "creationTimestamp": made} | ({"deletionTimestamp": "2"} if terminating else {})
     containers = [{"name": "guard"}, *([{"name": "tunnel"}] if tunnel else [])]
-    return {"metadata": metadata, "spec": {"containers": containers}, "status": {"hostIP": address, "phase": phase} if address else {}}
+    return {
+        "metadata": metadata,
+        "spec": {"containers": containers},
+        "status": {"hostIP": address, "phase": phase} if address else {},
+    }
 
 
 OWN = pod("edge-0", "198.18.1.1")

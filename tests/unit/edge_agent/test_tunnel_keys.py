@@ -61,8 +61,10 @@ def test_a_secret_that_is_gone_or_broken_changes_nothing_and_is_told_without_its
         keys.learn(told)
         keys.converge(keys.generation)
         assert held(keys) == known
-    assert keys.problem is not None and "private-key-0" in keys.problem
-    assert "hunter2" not in keys.problem and broken["data"]["private-key-0"] not in keys.problem
+    assert keys.problem is not None
+    assert "private-key-0" in keys.problem
+    assert "hunter2" not in keys.problem
+    assert broken["data"]["private-key-0"] not in keys.problem
 
 
 def test_a_pod_on_another_node_begins_with_what_is_newest(tmp_path: Path) -> None:

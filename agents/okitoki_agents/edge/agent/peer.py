@@ -9,7 +9,6 @@ most often on the same node, and nobody is helped by forgetting where.
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from okitoki_agents.edge import store
 from okitoki_agents.edge.facts import Paths

@@ -36,9 +36,7 @@ class TunnelKeys:
             return
         data: dict[str, Any] = secret.get("data") or {}
         try:
-            private, peer = (
-                _key(data, name) for name in (f"private-key-{self._end}", f"public-key-{1 - self._end}")
-            )
+            private, peer = (_key(data, name) for name in (f"private-key-{self._end}", f"public-key-{1 - self._end}"))
             both = sorted(_key(data, f"public-key-{end}") for end in (0, 1))
         except ValueError as error:
             self.problem = str(error)
@@ -48,7 +46,10 @@ class TunnelKeys:
         self.generation = hashlib.sha256("".join(both).encode()).hexdigest()[:16]
 
     def converge(self, peer_knows: str) -> None:
-        """Write the newest keys down if it is time; `peer_knows`: the generation of the peer's agent. Raises OSError."""
+        """Write the newest keys down if it is time; `peer_knows`: the generation of the peer's agent.
+
+        Raises OSError.
+        """
         known = parse_keys(self._file.read_text()) if self._file.exists() else None
         if self._newest is None or self._newest == known or (known is not None and peer_knows != self.generation):
             return
@@ -64,4 +65,4 @@ def _key(data: dict[str, Any], name: str) -> str:
             return text
     except (KeyError, ValueError):
         pass
-    raise ValueError(f"Secret {SECRET}: {name} is not a key in base64; delete the Secret and the operator makes new ones")
+    raise ValueError(f"Secret {SECRET}: {name} is no key in base64; delete the Secret and the operator makes new ones")

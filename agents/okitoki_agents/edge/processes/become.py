@@ -27,7 +27,15 @@ def wait_for(what: str, condition: Callable[[], bool]) -> None:
         time.sleep(_STEP)
 
 
-PRECEDENCE = {"keepalived": 40, "guard": 30, "rtpengine-1": 20, "rtpengine-2": 20, "kamailio": 10, "redis": 10, "tunnel": 20}
+PRECEDENCE = {
+    "keepalived": 40,
+    "guard": 30,
+    "rtpengine-1": 20,
+    "rtpengine-2": 20,
+    "kamailio": 10,
+    "redis": 10,
+    "tunnel": 20,
+}
 """Real-time priorities: who must not wait for whom. HAProxy and the agent take their turn with everyone."""
 
 

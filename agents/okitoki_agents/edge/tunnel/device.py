@@ -159,8 +159,8 @@ class Device:
         return found | {"unreachable" for route in shown if route.get("type") == "unreachable"}
 
     def route(self, source: str, destinations: tuple[str, ...], wanted: frozenset[Rule]) -> None:
-        """Make rules and routes those, and the interface one that is up. The table's end comes first: with a rule and no
-        route, packets would go on in clear. Raises DeviceError."""
+        """Make rules and routes those, and the interface one that is up. The table's end comes first: with a rule and
+        no route, packets would go on in clear. Raises DeviceError."""
         lines = [f"route replace unreachable default metric 4000000000 table {self._table}"]
         lines += [f"link set dev {self._name} mtu {MTU} up"]
         lines += [f"route replace {ip}/32 dev {self._name} src {source} table {self._table}" for ip in destinations]
@@ -180,7 +180,7 @@ class Device:
         return f"rule {verb} priority {self._table} {words} lookup {self._table}"
 
     def leave(self) -> None:
-        """The edge ends here: nobody speaks for this node any more. Rules stay, so that nothing goes out in clear."""
+        """The edge ends here: nobody speaks for this node now. Rules stay, so that nothing goes out in clear."""
         self.kill()
         if self.in_kernel:
             with contextlib.suppress(DeviceError):

@@ -1,8 +1,9 @@
 """What the tunnel of a node must be, and what to do about what it is. Pure.
 
-No address belongs to the tunnel. Rules of the routing policy (ip-rule(8)) send what carries keys through it, by port, in
-a table of the region's own that ends in `unreachable`: with no tunnel these packets go nowhere, and never in clear. What
-the node itself holds is in the kernel's table `local`, which is asked first: an address that moves needs no change here.
+No address belongs to the tunnel. Rules of the routing policy (ip-rule(8)) send what carries keys through it, by port,
+in a table of the region's own that ends in `unreachable`: with no tunnel these packets go nowhere, and never in clear.
+What the node itself holds is in the kernel's table `local`, which is asked first: an address that moves needs no change
+here.
 """
 
 from __future__ import annotations
@@ -85,8 +86,9 @@ def routes(facts: Facts, peer: str | None) -> tuple[str, ...]:
 @dataclass(frozen=True)
 class Seen:
     """The tunnel as it is. `runs`, `stopped`: wireguard-go's process (the kernel's own WireGuard runs while there is an
-    interface); `silent`: looks in a row that it has not answered; `configured`, `routed`: it has what it must have; `handshake`:
-    seconds since the peer's last one, None for never; `greeted`: seconds since the peer was made anew for its sake."""
+    interface); `silent`: looks in a row that it has not answered; `configured`, `routed`: it has what it must have;
+    `handshake`: seconds since the peer's last one, None for never; `greeted`: seconds since the peer was made anew for
+    its sake."""
 
     exists: bool
     runs: bool
