@@ -136,8 +136,8 @@ class Device:
 
     def handshake(self) -> float | None:
         """Epoch seconds of the last one, None for never. Raises DeviceError."""
-        times = [int(line.split()[-1]) for line in command("wg", "show", self._name, "latest-handshakes").splitlines()]
-        return float(max(times)) if times and max(times) else None
+        lines = command("wg", "show", self._name, "latest-handshakes").splitlines()
+        return float(max((int(line.split()[-1]) for line in lines), default=0)) or None
 
     def rules(self) -> list[Rule]:
         """Those of this table that are in force, as often as they are. Raises DeviceError."""
