@@ -1,6 +1,6 @@
 """Faults on the two-node lab while calls are up.
 
-    PYTHONPATH=agents:loadtests python tests/edge/drill.py --tree TREE --site SITE [--rounds N] [FAULT...]
+    PYTHONPATH=operator:agents:loadtests python tests/edge/drill.py --tree TREE --site SITE [--rounds N] [FAULT...]
 
 TREE is a trixie root with the packages of images/edge/packages.txt, SITE a folder with the agents' Python packages for
 its Python (`pip install --target`). A line for each drill: when the addresses moved, what both ends of the calls heard,
@@ -20,6 +20,7 @@ from pathlib import Path
 from lab import ADDRESSES, REGION, SECRETS, Lab, Node, argument_parser, judged, parse, session, wait_until
 from phones import ENCRYPTED, NUMBER, TENANT, Phones, summary
 
+from okitoki.kube.tunnel_keys import tunnel_pair
 from okitoki_agents.edge.guard.main import REFRESH_EVERY
 from okitoki_phones.judge import COMPLETED
 
@@ -286,6 +287,31 @@ class Drills:
         """Somebody deletes the interface."""
         node = self.holder()
         return self._tunnel(node, lambda: (node.run("ip", "link", "delete", WIREGUARD), None)[1])
+
+    def f_tunnel_keys(self) -> str:
+        """Both ends get new keys, one a second after the other."""
+        node = self.holder()
+
+        def renew() -> None:
+            self.lab.tunnel_keys = [tunnel_pair(), tunnel_pair()]
+            node.give_tunnel_keys()
+            time.sleep(1)
+            self.other(node).give_tunnel_keys()
+
+        return self._tunnel(node, renew)
+
+    def f_plain(self) -> str:
+        """As in an upgrade and one taken back: the nodes go from the tunnel to their network, and back after 5 s."""
+        node = self.holder()
+
+        def switch() -> None:
+            for one in self.lab.nodes:
+                (one.data / "plain-peer").write_bytes((one.data / "peer").read_bytes())
+            time.sleep(5)
+            for one in self.lab.nodes:
+                (one.data / "plain-peer").unlink()
+
+        return self._tunnel(node, switch)
 
     def _tunnel(self, node: Node, action: Callable[[], None]) -> str:
         """Nothing may move. How long the peer's Redis, asked as an engine asks it, did not answer, and how long the

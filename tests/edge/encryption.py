@@ -1,6 +1,6 @@
 """SIP over TLS and SRTP on the two-node lab: what phones and the region agree on. (Faults: drill.py --encrypted.)
 
-    PYTHONPATH=agents:loadtests python tests/edge/encryption.py --tree TREE --site SITE [CASE...]
+    PYTHONPATH=operator:agents:loadtests python tests/edge/encryption.py --tree TREE --site SITE [CASE...]
 
 A line for each CASE. Exit code 0 only if each was as it must be.
 """

@@ -123,7 +123,11 @@ class Node:
         (self.data / "sip-tls.pem").write_bytes(self.lab.certificate.private_key_and_cert_chain_pem.bytes())
         peer = next(node for node in self.lab.nodes if node is not self)
         (self.data / "peer").write_text(f"{peer.address}\n")
-        keys = Keys(self.lab.tunnel_keys[self.ordinal][0], self.lab.tunnel_keys[peer.ordinal][1])
+        self.give_tunnel_keys()
+
+    def give_tunnel_keys(self) -> None:
+        """What the agent makes of Secret `edge-tunnel`."""
+        keys = Keys(self.lab.tunnel_keys[self.ordinal][0], self.lab.tunnel_keys[1 - self.ordinal][1])
         install(self.data / "tunnel.json", key_document(keys))
 
     def start(self) -> None:

@@ -1,6 +1,6 @@
 """Both layers of taking calls, on the two-node lab: how long a caller waits until a landline is called.
 
-    PYTHONPATH=agents:loadtests python tests/edge/layers.py --tree TREE --site SITE [--rounds N] [STATE...]
+    PYTHONPATH=operator:agents:loadtests python tests/edge/layers.py --tree TREE --site SITE [--rounds N] [STATE...]
 
 No app and no database run in the lab: the edge has the last routes. Each STATE is a state of the tenant's site. A line
 for each: where the calls went, and the time from INVITE at the edge to INVITE at the landline, median and worst. Exit
