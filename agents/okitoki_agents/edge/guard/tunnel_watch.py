@@ -11,8 +11,8 @@ from typing import Literal
 
 STOPPED_LOOKS = 4
 """Looks in a row (0.6 s) that find it stopped (SIGSTOP); whoever freezes the whole pod freezes the guard as well."""
-SILENT_LOOKS = 20
-"""Looks in a row (3 s) in which it says nothing, being slow perhaps."""
+SILENT_LOOKS = 100
+"""Looks in a row (15 s) in which it says nothing, being slow perhaps: its end is wireguard-go's as well."""
 
 
 @dataclass(frozen=True)
