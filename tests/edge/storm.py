@@ -1,6 +1,7 @@
 """Storms of address flaps on the two-node lab: dozens of short faults while calls are set up, talk and end.
 
-    PYTHONPATH=operator:agents:loadtests python tests/edge/storm.py --tree TREE --site SITE [--seed N] [--storms N] [KIND...]
+    PYTHONPATH=operator:agents:loadtests python tests/edge/storm.py \\
+        --tree TREE --site SITE [--seed N] [--storms N] [KIND...]
 
 Each KIND lasts less than a takeover or little more, so an address moves and comes back, or both nodes hold it for a
 moment. The moments, kinds and lengths follow from the seed. After the last one the standby's knowledge is put to the

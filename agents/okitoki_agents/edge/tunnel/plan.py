@@ -21,8 +21,8 @@ KEEPALIVE_SECONDS = 2
 STALE_SECONDS = 180
 """Age at which a session is void (WireGuard's REJECT_AFTER_TIME); the protocol asks for a new one every 5 s only."""
 SILENT_LOOKS = 20
-"""Looks in a row (some 10 s) without an answer that make wireguard-go frozen, when it is not stopped: one that waits for
-the processor is not helped by a new one, which needs more of it."""
+"""Looks in a row (some 10 s) without an answer that make wireguard-go frozen, when it is not stopped: one that waits
+for the processor is not helped by a new one, which needs more of it."""
 
 Rule = tuple[tuple[str, str], ...]
 """A rule's selectors in the order and by the names of ip-rule(8)."""
