@@ -277,8 +277,9 @@ class Drills:
         def stop() -> None:
             node.send("tunnel", STOP)
             node.run("pkill", "-STOP", "-x", "wireguard-go")
-            time.sleep(0.05)
-            # nsenter alone, which stops with its child and would not see its end.
+            # The guard has ended it by then; nsenter, which stops with its child, would not see that. (Nor is it woken
+            # sooner: it would let the child go on.)
+            time.sleep(1.5)
             node.wake()
 
         return self._tunnel(node, stop)
@@ -317,8 +318,8 @@ class Drills:
         """Nothing may move. How long the peer's Redis, asked as an engine asks it, did not answer, and how long the
         guard said that the tunnel is not as it must be."""
         before = {one.name: one.holds() for one in self.lab.nodes}
-        action()
         began, away, told = time.monotonic(), 0.0, (0.0, 0.0)
+        action()
         while time.monotonic() - began < 9:
             if not answers(node):
                 away = time.monotonic() - began
