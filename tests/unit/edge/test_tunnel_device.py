@@ -145,6 +145,29 @@ def test_a_tunnel_is_made_whole_and_kept_so(
     assert [line for line in kernel.commands[before:] if "syncconf" in line or "batch" in line] == []
 
 
+def test_a_peer_is_greeted_every_second_until_it_answers_under_new_keys(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, now = facts(tmp_path), 1000.0
+    monkeypatch.setattr(supervisor.time, "time", lambda: now)
+    monkeypatch.setattr(supervisor.time, "monotonic", lambda: now)
+    here.paths.peer.parent.mkdir(parents=True)
+    here.paths.peer.write_text(f"{PEER}\n")
+    here.paths.tunnel_keys.write_text(key_document(KEYS))
+    kernel.handshake = 990
+    watcher = Supervisor(here)
+    watcher.look()
+    here.paths.tunnel_keys.write_text(key_document(Keys(KEYS.peer, KEYS.private)))
+    kernel.handshake = 0
+    watcher.look()
+    before, now = kernel.commands.count("wg syncconf okitoki-wg0 " + str(here.paths.conf / "tunnel.conf")), 1001.5
+    watcher.look()
+    assert kernel.commands.count("wg syncconf okitoki-wg0 " + str(here.paths.conf / "tunnel.conf")) == before + 2
+    kernel.handshake, now = 1001, 1003.0
+    watcher.look()
+    assert kernel.commands.count("wg syncconf okitoki-wg0 " + str(here.paths.conf / "tunnel.conf")) == before + 2
+
+
 def test_a_peer_without_a_tunnel_is_left_alone(kernel: Kernel, tmp_path: Path) -> None:
     here = facts(tmp_path)
     here.paths.peer.parent.mkdir(parents=True)

@@ -108,7 +108,7 @@ class Supervisor:
             self._routed = self._routes_are_right(peer)
         configured = keys is None or self._configured == self._wanted(keys, peer)
         well = index is not None and runs and not stopped and not self._silent and configured and keys is not None
-        if self._looks % HANDSHAKE_EVERY == 0 and well:
+        if well and (self._handshake is None or self._looks % HANDSHAKE_EVERY == 0):
             self._handshake = self._device.handshake()
         age = None if self._handshake is None else time.time() - self._handshake
         return Seen(
@@ -151,7 +151,8 @@ class Supervisor:
             return
         render.install(self._file, wanted)
         self._device.configure(self._file)
-        self._configured, self._greeted = wanted, time.monotonic()
+        # A handshake under other keys is none.
+        self._configured, self._greeted, self._handshake = wanted, time.monotonic(), None
 
     def _tell(self, decision: Decision) -> None:
         if decision.action != "greet":
