@@ -1,6 +1,7 @@
 """The region's limit of calls (`spec.media.maxCalls`) on the two-node lab, under twice as many as it lets in.
 
-    PYTHONPATH=operator:agents:loadtests python tests/edge/admission.py --tree TREE --site SITE [--limit N] [--seconds N]
+    PYTHONPATH=operator:agents:loadtests python tests/edge/admission.py \\
+        --tree TREE --site SITE [--limit N] [--seconds N]
 
 The calls that last were there before; short ones come beside them, more than fit. What the agent does for the limit
 runs on both nodes. Exit code 0 only if the calls in progress went on, refused ones got 503 and nothing else failed, the

@@ -1,6 +1,7 @@
 """Hostile traffic on the two-node lab while calls are set up, talk and end.
 
-    PYTHONPATH=operator:agents:loadtests python tests/edge/flood.py --tree TREE --site SITE [--rate N] [--seconds N] [KIND...]
+    PYTHONPATH=operator:agents:loadtests python tests/edge/flood.py \\
+        --tree TREE --site SITE [--rate N] [--seconds N] [KIND...]
 
 An address that the region does not know sends to the SIP address: floods (udp, tcp, tls, many: twenty addresses that
 each stay below the limit of one), connections that say nothing (idle), the messages of RFC 4475 and mutations of good
