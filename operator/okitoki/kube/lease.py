@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 DURATION_SECONDS = 15.0
 RENEW_DEADLINE_SECONDS = 10.0
 RETRY_SECONDS = 2.0
+AGAIN_SECONDS = 0.5
+"""Before another attempt after a renewal that failed: nothing is written meanwhile, and the deadline comes nearer."""
 REQUEST_SECONDS = 5.0
 
 
@@ -88,7 +90,7 @@ class Leadership:
     async def keep(self) -> None:
         """Renew until the lease is lost; then return. The caller must end the process."""
         while True:
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(AGAIN_SECONDS if self._failing else RETRY_SECONDS)
             if not await self.try_renew():
                 return
 

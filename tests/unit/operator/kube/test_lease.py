@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import Any, cast
 
@@ -9,7 +10,14 @@ import aiohttp
 import pytest
 
 from okitoki.kube.client import ApiError, Client
-from okitoki.kube.lease import DURATION_SECONDS, RENEW_DEADLINE_SECONDS, Leadership, NotLeading
+from okitoki.kube.lease import (
+    AGAIN_SECONDS,
+    DURATION_SECONDS,
+    RENEW_DEADLINE_SECONDS,
+    RETRY_SECONDS,
+    Leadership,
+    NotLeading,
+)
 from okitoki.kube.resources import Manifest, ResourceType
 
 
@@ -124,6 +132,25 @@ async def test_writing_stops_with_the_first_failed_renewal_and_goes_on_with_the_
     world.server.down = False
     world.time += 2
     assert await one.try_renew()
+    one.fence()
+
+
+async def test_after_a_failed_renewal_no_time_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server that took 5.7 s for one renewal cost the lease: the next attempt came 2 s later, too late."""
+    one, slept = world.candidate("one"), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        world.time += seconds
+        world.server.down = 2 <= len(slept) <= 3
+        if len(slept) == 6:
+            raise asyncio.CancelledError
+
+    await one.try_acquire()
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await one.keep()
+    assert slept == [RETRY_SECONDS] * 2 + [AGAIN_SECONDS] * 2 + [RETRY_SECONDS] * 2
     one.fence()
 
 
