@@ -284,3 +284,13 @@ def test_beyond_the_limit_new_calls_are_refused_with_a_time_to_try_again_and_cal
     agent = limited[limited.index("route[FROM_AGENT]") :]
     assert agent.index("route(AUTHENTICATE);") < agent.index("route(ADMIT);")
     assert "503" not in render.kamailio(here, 7).partition("route[ADMIT]")[2].split("\n}\n")[0]
+
+
+def test_a_named_set_is_made_so_that_the_nft_of_kube_proxy_can_list_it(tmp_path: Path) -> None:
+    """Seen on a cluster: nft 1.0.6 dies of a set that nft 1.1 made by `type`, kube-proxy gives up, and no Service that
+    is new or has moved is reached from the node any more."""
+    rules = render.nftables(facts(tmp_path), "eth0", "198.18.16.12")
+    sets = re.findall(r"^ *set \w+ \{([^}]*)\}", rules, re.MULTILINE)
+    assert sets
+    assert all(re.search(r"^ *typeof ", one, re.MULTILINE) for one in sets)
+    assert not any(re.search(r"^ *type ", one, re.MULTILINE) for one in sets)
