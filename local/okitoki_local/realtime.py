@@ -21,7 +21,7 @@ HIERARCHY = Path("/sys/fs/cgroup/cpu")
 BUDGET = 900_000
 """Of the 950,000 µs in a second that the kernel gives to real time."""
 REFUSED_NICE = -19
-PRIORITIES = {"keepalived": 40, "guard": 30, "rtpengine": 20, "kamailio": 10, "redis-server": 10}
+PRIORITIES = {"keepalived": 40, "guard": 30, "tunnel": 20, "rtpengine": 20, "kamailio": 10, "redis-server": 10}
 """As in `okitoki_agents.edge.processes.become.PRECEDENCE`."""
 EVERY = 0.5
 
@@ -49,10 +49,11 @@ def start(name: str) -> None:
 
 def priority(arguments: Sequence[str]) -> int | None:
     """What a process with this command line asked for; None: nothing."""
-    if "guard" in arguments:
-        return PRIORITIES["guard"]
+    for own in ("guard", "tunnel"):
+        if own in arguments:
+            return PRIORITIES[own]
     program = arguments[0].split(" ")[0] if arguments else ""  # some write all of their title into the first one
-    return PRIORITIES.get(Path(program).name)
+    return PRIORITIES.get({"wireguard-go": "tunnel"}.get(Path(program).name, Path(program).name))
 
 
 def look(name: str) -> None:

@@ -16,6 +16,8 @@ from okitoki_local import realtime
         (["/usr/sbin/kamailio", "-DD"], 10),
         (["redis-server 198.18.1.2:16379", ""], 10),
         (["python3", "-m", "okitoki_agents.edge", "guard"], 30),
+        (["python3", "-m", "okitoki_agents.edge", "run", "tunnel"], 20),
+        (["wireguard-go", "--foreground", "okitoki-wg0"], 20),
         (["python3", "-m", "okitoki_agents.edge", "agent"], None),
         (["postgres: checkpointer"], None),
         ([], None),
