@@ -97,7 +97,7 @@ class FakeAgent(AgentApi):
         return f"{to or 'postgres-1'} has taken over"
 
 
-async def wait_until(state: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
+async def wait_until(state: Callable[[], Awaitable[bool]], seconds: float = 100) -> None:
     """Wait for a state; `TimeoutError` when it does not come."""
     async with asyncio.timeout(seconds):
         while True:
