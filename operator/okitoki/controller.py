@@ -40,8 +40,6 @@ ATTEMPT_SECONDS = 120.0
 FINGERPRINTED = {TENANT.kind, VOICE_REGION.kind, NODE.kind, POD.kind}
 """Kinds that change all the time without any news; whatever happens to another is news."""
 
-OURS = {labels.MANAGED_BY: labels.MANAGER}
-
 Key = tuple[str, str]
 """Kind and name of a Tenant or VoiceRegion."""
 
@@ -106,7 +104,7 @@ class Controller:
 
         for kind in following:
             # Of pods the labels are not enough: most of their changes are Patroni's and the kubelet's heartbeats.
-            task = follow(self._ctx.client, kind, OURS, self.notice, partial(begin, kind), whole=kind == POD)
+            task = follow(self._ctx.client, kind, labels.OURS, self.notice, partial(begin, kind), whole=kind == POD)
             group.create_task(task)
         for event in following.values():
             await event.wait()
@@ -114,16 +112,16 @@ class Controller:
     async def _begin(self, kind: ResourceType) -> str:
         """What must be known of a kind when it begins to be followed; the version from which it is to be."""
         if kind == POD:
-            version = await self._ctx.client.version(kind, OURS)
-            edges = [pod async for pod in self._ctx.client.each(kind, selector=OURS | labels.selector("edge"))]
+            version = await self._ctx.client.version(kind, labels.OURS)
+            edges = [pod async for pod in self._ctx.client.each(kind, selector=labels.OURS | labels.selector("edge"))]
             self._ctx.index.landlines.replace(edges)
             return version
         if kind != NAMESPACE and not any(kind in one.only_applied for one in self._kinds.values()):
-            return await self._ctx.client.version(kind, OURS)
+            return await self._ctx.client.version(kind, labels.OURS)
         self._ctx.cache.lost(kind)
         found: list[Record] = []
         since = ""
-        async for version, page in self._ctx.client.metadata(kind, OURS):
+        async for version, page in self._ctx.client.metadata(kind, labels.OURS):
             # Page by page: as a whole they would need the most memory of all that the operator does.
             found += [record(kind, item) for item in page]
             since = version

@@ -16,6 +16,10 @@ class RespError(Exception):
     """Redis refused a command."""
 
 
+AWAY = (OSError, TimeoutError, RespError)
+"""What is raised when a Redis is away, or does not do what it is asked for."""
+
+
 async def call(
     address: tuple[str, int], password: str, *commands: tuple[str | bytes, ...], seconds: float
 ) -> list[Reply]:
@@ -113,6 +117,6 @@ async def answers(address: tuple[str, int], password: str, *commands: str, secon
     """Whether Redis answers `commands` without an error and in time."""
     try:
         await ask(address, password, *commands, seconds=seconds)
-    except (OSError, TimeoutError, RespError):
+    except AWAY:
         return False
     return True

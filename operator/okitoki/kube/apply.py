@@ -87,7 +87,7 @@ def prunable(live: Live, kinds: Iterable[str], owner: Mapping[str, str]) -> list
 
     Patroni's ConfigMaps carry neither label; pods, ReplicaSets and EndpointSlices have a controller.
     """
-    wanted = {labels.MANAGED_BY: labels.MANAGER, **owner}
+    wanted = {**labels.OURS, **owner}
     known = set(kinds)
     return sorted(
         key

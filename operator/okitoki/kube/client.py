@@ -94,13 +94,12 @@ class Client:
                 # A list's items omit what the list already says.
                 yield {"apiVersion": kind.api_version, "kind": kind.kind, **item}
 
-    async def metadata(
+    def metadata(
         self, kind: ResourceType, selector: Mapping[str, str]
     ) -> AsyncIterator[tuple[str, Sequence[Manifest]]]:
         """All objects of a kind everywhere with no more than their metadata, page by page, each with the version of the
         collection, from which `watch` goes on."""
-        async for version, items in self._pages(kind, None, selector, {"Accept": METADATA_ONLY_LIST}):
-            yield version, items
+        return self._pages(kind, None, selector, {"Accept": METADATA_ONLY_LIST})
 
     async def _pages(
         self,

@@ -35,6 +35,8 @@ DRAIN = f"{PLATFORM_GROUP}/drain"
 EDGE_STATUS = f"{PLATFORM_GROUP}/edge-status"
 
 MANAGER = "okitoki-operator"
+OURS = {MANAGED_BY: MANAGER}
+"""Selects everything that this operator owns."""
 
 
 def owned(component: str | None = None, *, tenant: str | None = None, region: str | None = None) -> dict[str, str]:
@@ -42,7 +44,7 @@ def owned(component: str | None = None, *, tenant: str | None = None, region: st
 
     Exactly one of `tenant` and `region`: it says which resource prunes the object.
     """
-    labels = {PART_OF: "okitoki", MANAGED_BY: MANAGER}
+    labels = {PART_OF: "okitoki", **OURS}
     if component:
         labels[NAME] = component
     if tenant:

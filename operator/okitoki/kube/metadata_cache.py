@@ -133,7 +133,7 @@ def record(kind: ResourceType, item: Mapping[str, Any]) -> Record:
         version=int(metadata["resourceVersion"]),
         uid=metadata["uid"],
         content=annotation(item, labels.APPLIED_HASH),
-        owner=(owner[0], sys.intern(owner[1])) if owner and labels.matches(found, _OURS) else None,
+        owner=(owner[0], sys.intern(owner[1])) if owner and labels.matches(found, labels.OURS) else None,
         controlled=any(ref.get("controller") for ref in metadata.get("ownerReferences") or []),
         deleting="deletionTimestamp" in metadata,
         manifest=_namespace(metadata) if kind == NAMESPACE else None,
@@ -156,12 +156,11 @@ def _manifest(kind: ResourceType, known: Record) -> Manifest:
         "namespace": known.namespace,
         "uid": known.uid,
         "resourceVersion": str(known.version),
-        "labels": {**_OURS, known.owner[0]: known.owner[1]} if known.owner else {},
+        "labels": {**labels.OURS, known.owner[0]: known.owner[1]} if known.owner else {},
         "annotations": {labels.APPLIED_HASH: known.content},
         "ownerReferences": [{"controller": True}] if known.controlled else [],
     }
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
 
 
-_OURS = {labels.MANAGED_BY: labels.MANAGER}
 _NAMESPACE_KEYS = ("name", "uid", "resourceVersion", "labels", "annotations", "deletionTimestamp")

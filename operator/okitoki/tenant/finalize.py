@@ -31,7 +31,7 @@ async def finalize(ctx: Context, raw: Manifest, own_kinds: tuple[ResourceType, .
     """What is still awaited, or None when it is done. A namespace that is not this tenant's is left alone."""
     name, uid = raw["metadata"]["name"], raw["metadata"]["uid"]
     for region in sorted(ctx.index.regions):
-        selector = {labels.MANAGED_BY: labels.MANAGER, labels.EDGE_TENANT: name}
+        selector = {**labels.OURS, labels.EDGE_TENANT: name}
         for secret in await ctx.client.list(SECRET, names.region_namespace(region), selector):
             metadata = secret["metadata"]
             await ctx.client.delete(SECRET, metadata["name"], metadata["namespace"], uid=metadata["uid"])

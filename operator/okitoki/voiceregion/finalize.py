@@ -77,7 +77,7 @@ async def _sweep(ctx: Context, name: str, uid: str, nodes: tuple[str, ...]) -> s
 
 
 async def _serves_another_region(ctx: Context, node: str, name: str) -> bool:
-    pods = await ctx.client.list(POD, selector={labels.NAME: EDGE, labels.MANAGED_BY: labels.MANAGER})
+    pods = await ctx.client.list(POD, selector={**labels.OURS, labels.NAME: EDGE})
     return any(
         pod["spec"].get("nodeName") == node and (pod["metadata"].get("labels") or {}).get(labels.REGION) != name
         for pod in pods

@@ -57,7 +57,7 @@ async def observe(ctx: Context, region: VoiceRegion, live: Live) -> Observed:
     state = namespace_state(own, region.metadata.uid)
     found = await ctx.client.list(POD, namespace, labels.selector(EDGE, region=name)) if state == "ours" else []
     pods = tuple(sorted((edge_pod(pod) for pod in found), key=lambda pod: pod.name))
-    regional = {labels.MANAGED_BY: labels.MANAGER, labels.REGION: labels.PRESENT}
+    regional = {**labels.OURS, labels.REGION: labels.PRESENT}
     taken = slots(await ctx.client.list(NAMESPACE, selector=regional))
     if state != "ours":
         taken.pop(name, None)

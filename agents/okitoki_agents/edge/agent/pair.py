@@ -102,7 +102,7 @@ class Pair:
 
     async def look(self) -> None:
         """One look at both nodes."""
-        before = (self.own.holds, self.own.services, self.guard_alive, self.unprotected, self.peer_tunnel_keys)
+        before = self._worth_telling()
         await self._follow_peer()
         own_sessions, peer, own_redis, peer_redis = await asyncio.gather(
             self._sessions(), self._look_at_peer(), _answers(self.own_redis), _answers(self.peer_redis)
@@ -130,8 +130,12 @@ class Pair:
         if self._guard.problem is not None:
             self.unprotected.append(self._guard.problem)
         self._leave_to_peer()
-        if before != (self.own.holds, self.own.services, self.guard_alive, self.unprotected, self.peer_tunnel_keys):
+        if before != self._worth_telling():
             self._on_change()
+
+    def _worth_telling(self) -> tuple[object, ...]:
+        """What `on_change` is called for when it is not what it was."""
+        return self.own.holds, self.own.services, self.guard_alive, self.unprotected, self.peer_tunnel_keys
 
     def _leave_to_peer(self) -> None:
         """Tell the guard which addresses stay on both nodes and are at home on the other one, or all of a node that is

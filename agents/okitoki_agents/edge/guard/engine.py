@@ -38,7 +38,6 @@ _CLOCKS = 5.0
 """Seconds that both nodes' clocks may differ."""
 _LISTENS = 20
 """Tries, `_RETRY` seconds apart, until the engine has subscribed to the peer's Redis again."""
-AWAY = (OSError, TimeoutError, resp.RespError)
 
 
 class Engine:
@@ -108,13 +107,13 @@ class Engine:
     async def speak(self, held: Callable[[], bool]) -> None:
         """Tell the peer, if it listens, that the address is here and its calls are written."""
         if self.settled and held():
-            with contextlib.suppress(*AWAY):
+            with contextlib.suppress(*resp.AWAY):
                 await self._own.say_owned()
 
     async def tend(self, held: Callable[[], bool]) -> None:
         """One look at what is out of step. Nothing is done while an order is under way or either Redis is away."""
         self._admits = None  # an engine that started anew has not been told
-        with contextlib.suppress(*AWAY):
+        with contextlib.suppress(*resp.AWAY):
             async with self._lock:
                 if self.settled and self._kept_because and not held():
                     self.follow(lambda: not held())
@@ -124,7 +123,7 @@ class Engine:
     async def hear(self, held: Callable[[], bool]) -> None:
         """The address is here, and was perhaps on the peer too for a moment: take over what was signalled there. Calls
         in the peer's Redis tell of it; that of a standby is empty."""
-        with contextlib.suppress(*AWAY):
+        with contextlib.suppress(*resp.AWAY):
             async with self._lock:
                 if self.settled and held() and await self._peers.any():
                     heard = await self._hear_out(await self._calls(), held)
@@ -135,7 +134,7 @@ class Engine:
     async def refresh(self, held: Callable[[], bool]) -> None:
         """Let the standby know how often the sequence numbers of encrypted calls have begun anew: SRTP needs it and no
         packet tells it (RFC 3711, 3.3.1). What it knows may be 2^15 packets old."""
-        with contextlib.suppress(*AWAY):
+        with contextlib.suppress(*resp.AWAY):
             async with self._lock:
                 # As in `hear`: a claim counts as signalling, and must not make what was known before a flap look newer.
                 if not self.settled or not held() or await self._peers.any():
@@ -172,7 +171,7 @@ class Engine:
     async def _claim(self, wanted: Callable[[], bool]) -> str:
         heard = 0
         # A peer that is dead has nothing to say.
-        with contextlib.suppress(*AWAY):
+        with contextlib.suppress(*resp.AWAY):
             heard = await self._hear_out(await self._calls(), wanted)
         return f"{await self._write(wanted)}, {heard} as the peer last knew them"
 
@@ -195,7 +194,7 @@ class Engine:
     async def _released(self, held: Callable[[], bool]) -> tuple[bool, str]:
         """`calls.released`, by what the peer says from now on."""
         says: bool | None = None
-        with contextlib.suppress(*AWAY):
+        with contextlib.suppress(*resp.AWAY):
             says = await self._peers.owned(HEARKEN)
         return calls.released(held(), says)
 
@@ -208,7 +207,7 @@ class Engine:
         self._kept_because = ""
         await self._command("standby")
         told: set[str] = set()
-        with contextlib.suppress(*AWAY):
+        with contextlib.suppress(*resp.AWAY):
             told = await self._peers.ids()
             # First what has ended: a call that has its ports now could not be restored beside it.
             await self._peers.announce("del", await self._calls() - told)

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from okitoki_agents.edge import network, render
+from okitoki_agents.edge import network, render, resp
 from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.guard import deafness, leases, probes
 from okitoki_agents.edge.guard.ears import Ears
-from okitoki_agents.edge.guard.engine import AWAY, Engine
+from okitoki_agents.edge.guard.engine import Engine
 from okitoki_agents.edge.guard.leases import Leases
 from okitoki_agents.edge.guard.netfilter import Table
 from okitoki_agents.edge.guard.peer import Peer, redis_answers
@@ -228,7 +228,7 @@ class Guard:
 
     async def _speak(self) -> None:
         if self._vrrp_ok:
-            with contextlib.suppress(*AWAY):
+            with contextlib.suppress(*resp.AWAY):
                 await self._takers.say([service.name for service in self._services if service.able])
         for name, engine in self._engines.items():
             await engine.speak(self._holds(name))

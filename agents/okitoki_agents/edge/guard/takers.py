@@ -45,6 +45,6 @@ class Takers:
     async def listen(self) -> None:
         """Until the peer is silent for as long as its word counts, or its Redis is away."""
         address = (self._facts.region.peer_alias, self._facts.region.ports.redis)
-        with contextlib.suppress(OSError, TimeoutError, resp.RespError):
+        with contextlib.suppress(*resp.AWAY):
             async for word in resp.listen(address, self._facts.redis_password, _CHANNEL, VALID_SECONDS):
                 self._said, self._at = frozenset(word.decode(errors="replace").split()), time.monotonic()

@@ -24,6 +24,7 @@ another one, too."""
 HANDSHAKE_EVERY = 4
 STEPS = 6
 """At most that many steps at one look."""
+NO_KEYS = "there are no keys yet (Secret edge-tunnel, which the agent reads)"
 
 
 def run(facts: Facts) -> None:
@@ -68,10 +69,7 @@ class Supervisor:
         problem: str | None = None
         for _ in range(STEPS):
             keys, peer = self._keys(), self._peer()
-            if peer is None and keys is None:
-                problem = None
-            elif keys is None:
-                problem = "there are no keys yet (Secret edge-tunnel, which the agent reads)"
+            problem = NO_KEYS if keys is None and peer is not None else None
             try:
                 decision = plan.decide(self._see(keys, peer), peer is not None and keys is not None)
                 if decision.action == "none":
@@ -156,7 +154,8 @@ class Supervisor:
 
     def _tell(self, decision: Decision) -> None:
         if decision.action != "greet":
-            log.log(logging.WARNING if decision.action == "kill" else logging.INFO, "%s: %s", *_words(decision))
+            level = logging.WARNING if decision.action == "kill" else logging.INFO
+            log.log(level, "%s: %s", decision.action, decision.reason)
 
     def _publish(self, problem: str | None) -> None:
         """Written anew at each look: its age tells that somebody looks."""
@@ -166,7 +165,3 @@ class Supervisor:
         kind = "kernel" if self._device.in_kernel else "wireguard-go"
         document = {"state": "down" if problem else "ok", "because": problem, "kind": kind}
         render.install(self._facts.paths.tunnel_status, json.dumps(document))
-
-
-def _words(decision: Decision) -> tuple[str, str]:
-    return decision.action, decision.reason
