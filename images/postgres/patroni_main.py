@@ -93,15 +93,25 @@ def note_renewed(update: Callable[..., bool]) -> Callable[..., bool]:
     return noted
 
 
+def cached(store: Any, path: str) -> Mapping[str, str]:
+    """The annotations of an object of Patroni's store as its cache has them; none of one that is not there."""
+    found = store._kinds.get(path)
+    return (found.metadata.annotations or {}) if found is not None else {}
+
+
+def own_key(store: Any) -> Mapping[str, str]:
+    """The synchronous key, if it is this member's."""
+    key = cached(store, store.sync_path)
+    return key if key.get(store._LEADER) == store._name else {}
+
+
 def leave_key(write: Callable[..., Any]) -> Callable[..., Any]:
     """`Kubernetes.write_sync_state` that writes nothing, as if somebody else had, while this member's own key is to
     wait for a renewal of the lock. Patroni tries again in its next loop. A new primary's first key waits for nothing.
     """
 
     def guarded(self: Any, leader: Any, *arguments: Any, **options: Any) -> Any:
-        found = self._kinds.get(self.sync_path)
-        own = found is not None and (found.metadata.annotations or {}).get(self._LEADER) == self._name
-        if own and getattr(self, "taken_and_not_renewed", False):
+        if own_key(self) and getattr(self, "taken_and_not_renewed", False):
             kubernetes.logger.info("the synchronous key waits until the lock has been renewed")
             return None
         return write(self, leader, *arguments, **options)
@@ -111,8 +121,7 @@ def leave_key(write: Callable[..., Any]) -> Callable[..., Any]:
 
 def all_stop(store: Any) -> bool:
     """Whether the operator has announced that all members stop."""
-    found = store._kinds.get(store.config_path)
-    return found is not None and bool((found.metadata.annotations or {}).get(STOPPING))
+    return bool(cached(store, store.config_path).get(STOPPING))
 
 
 def keep_standbys(write: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,14 +129,7 @@ def keep_standbys(write: Callable[..., Any]) -> Callable[..., Any]:
     key without a standby while all members stop. Nobody writes then, so those in it have all that was acknowledged."""
 
     def guarded(self: Any, leader: Any, sync_standby: Any, *arguments: Any, **options: Any) -> Any:
-        found = self._kinds.get(self.sync_path)
-        before = (found.metadata.annotations or {}) if found is not None else {}
-        if (
-            not sync_standby
-            and before.get(self._LEADER) == self._name
-            and before.get("sync_standby")
-            and all_stop(self)
-        ):
+        if not sync_standby and own_key(self).get("sync_standby") and all_stop(self):
             kubernetes.logger.info("the synchronous key stays as it is: all members stop")
             return None
         return write(self, leader, sync_standby, *arguments, **options)

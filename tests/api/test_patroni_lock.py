@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,33 +17,21 @@ from api.apiserver import kubeconfig
 from patroni import ha
 from patroni.dcs import kubernetes
 from patroni.postgresql.mpp import get_mpp
+from support.patroni_entry import STORE, load
 
 from okitoki.kube.client import Client
 from okitoki.kube.resources import CONFIG_MAP
 
-MAIN = Path(__file__).parents[2] / "images/postgres/patroni_main.py"
-MENDED = ("attempt_to_acquire_leader", "update_leader", "write_sync_state", "delete_leader")
-ORIGINALS = {name: getattr(kubernetes.Kubernetes, name) for name in MENDED}
+ORIGINALS = {name: getattr(kubernetes.Kubernetes, name) for name in STORE}
 ORIGINAL = ORIGINALS["attempt_to_acquire_leader"]
 SCOPE = {"app": "lock-test"}
 
 
 def mends() -> dict[str, Callable[..., Any]]:
     """The functions of patroni_main.py by the name of what they mend, without leaving them in the class."""
-    shutdown, recover = ha.Ha.shutdown, ha.Ha.recover
-    spec = importlib.util.spec_from_file_location("patroni_main", MAIN)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        found = {name: getattr(kubernetes.Kubernetes, name) for name in MENDED}
-        assert all(found[name] is not ORIGINALS[name] for name in MENDED)
-        return {**found, "shutdown": ha.Ha.shutdown}
-    finally:
-        ha.Ha.shutdown, ha.Ha.recover = shutdown, recover
-        for name, original in ORIGINALS.items():
-            setattr(kubernetes.Kubernetes, name, original)
+    _, found = load()
+    assert all(found[name] is not ORIGINALS[name] for name in STORE)
+    return found
 
 
 def mended() -> Callable[[Any], bool]:

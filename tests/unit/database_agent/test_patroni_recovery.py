@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import signal
 import subprocess
@@ -13,30 +12,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.patroni_entry import load
 from support.postgres import PASSWORD, Cluster, Server, binaries, eventually, run, server_user, throw_away_cluster
 
-MAIN = Path(__file__).parents[3] / "images/postgres/patroni_main.py"
 STOPPED = {"Database cluster state": "shut down in recovery", "Minimum recovery ending location": "0/0"}
 
 
 @pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """images/postgres/patroni_main.py; what it mends is whole again after the test, and so is the umask, which Patroni
-    changes when it is imported."""
-    before = os.umask(0o022)
-    importlib.import_module("patroni.postgresql")  # `ha` can only be imported after it: they import each other
-    ha, kubernetes = (importlib.import_module(f"patroni.{name}") for name in ("ha", "dcs.kubernetes"))
-    os.umask(before)
-    for name in ("attempt_to_acquire_leader", "update_leader", "write_sync_state", "delete_leader"):
-        monkeypatch.setattr(kubernetes.Kubernetes, name, getattr(kubernetes.Kubernetes, name))
-    for name in ("shutdown", "recover"):
-        monkeypatch.setattr(ha.Ha, name, getattr(ha.Ha, name))
-    spec = importlib.util.spec_from_file_location("patroni_main", MAIN)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def main() -> Any:
+    """images/postgres/patroni_main.py."""
+    return load()[0]
 
 
 @pytest.fixture
