@@ -22,8 +22,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cases import run_cases
 from drill import WIREGUARD, Drills, records, redis
-from lab import Lab, Node, argument_parser, judged, parse, session, sh, wait_until
+from lab import Lab, Node, sh, wait_until
 from phones import Phones, summary
 
 from okitoki_phones.judge import COMPLETED
@@ -198,9 +199,6 @@ class Clear:
         seen, keys, bad, calls_good = self._watched("torn", tear)
         return seen, keys > 0 and not bad and calls_good
 
-    def run(self, name: str) -> bool:
-        return judged(name, *getattr(self, f"c_{name}")())
-
 
 def _what(frame: bytes) -> str:
     """Protocol and lower port, which is the server's."""
@@ -215,15 +213,5 @@ def _what(frame: bytes) -> str:
     return f"{name} {known[0]}" if known else name
 
 
-def main() -> int:
-    cases = [name.removeprefix("c_") for name in vars(Clear) if name.startswith("c_")]
-    options = parse(argument_parser(__doc__), "case", cases)
-    with session(options.tree, options.site, options.keep) as lab:
-        lab.wait_good(60)
-        clear = Clear(lab, lab.work / "calls")
-        results = [clear.run(name) for name in options.chosen]
-    return 0 if results and all(results) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(__doc__, Clear))

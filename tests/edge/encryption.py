@@ -15,8 +15,9 @@ from pathlib import Path
 
 import lab as labs
 import trustme
+from cases import run_cases
 from drill import Drills, records, redis
-from lab import Lab, argument_parser, judged, parse, session, wait_until
+from lab import Lab, wait_until
 from phones import HOST, Phones, summary
 
 from okitoki_phones.judge import COMPLETED
@@ -118,20 +119,6 @@ class Encryption:
         good = all(verdict.outcome == COMPLETED for verdict in verdicts) and phones.encrypted_as_told()
         return summary(verdicts), good
 
-    def run(self, name: str) -> bool:
-        return judged(name, *getattr(self, f"c_{name}")())
-
-
-def main() -> int:
-    cases = [name.removeprefix("c_") for name in vars(Encryption) if name.startswith("c_")]
-    parser = argument_parser(__doc__)
-    options = parse(parser, "case", cases)
-    with session(options.tree, options.site, options.keep) as lab:
-        lab.wait_good(60)
-        encryption = Encryption(lab, lab.work / "calls")
-        results = [encryption.run(name) for name in options.chosen]
-    return 0 if results and all(results) else 1
-
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(__doc__, Encryption))
