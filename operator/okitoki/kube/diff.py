@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from okitoki.kube.labels import APPLIED_HASH, FIELD_MANAGER
+from okitoki.kube.labels import APPLIED_HASH
 from okitoki.kube.resources import Manifest, annotation
 
 _SUFFIXES = {
@@ -55,12 +55,6 @@ def difference(wanted: Manifest, live: Mapping[str, Any]) -> str | None:
     if annotation(live, APPLIED_HASH) != wanted_hash:
         return f"metadata.annotations.{APPLIED_HASH}"
     return _differs(wanted, live, "")
-
-
-def applied_by_us(live: Mapping[str, Any]) -> bool:
-    """Whether this operator has ever applied the object."""
-    fields = live["metadata"].get("managedFields") or []
-    return any(entry.get("manager") == FIELD_MANAGER for entry in fields)
 
 
 def _differs(wanted: Any, live: Any, path: str) -> str | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-MAX_RESOURCE_NAME = 40
-"""Longest name of a Tenant or VoiceRegion: with the longest prefix it stays a DNS label (63, RFC 1123)."""
-
 CA_SECRET = "okitoki-ca"  # noqa: S105 - a name
 CA_CONFIG_MAP = "okitoki-ca"
 LEASE_NAME = "okitoki-operator"

@@ -95,7 +95,6 @@ POD_DISRUPTION_BUDGET = ResourceType("policy", "v1", "PodDisruptionBudget", "pod
 NETWORK_POLICY = ResourceType("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
 ROLE = ResourceType("rbac.authorization.k8s.io", "v1", "Role", "roles")
 ROLE_BINDING = ResourceType("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
-ENDPOINT_SLICE = ResourceType("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 LEASE = ResourceType("coordination.k8s.io", "v1", "Lease", "leases")
 STORAGE_CLASS = ResourceType("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False)
 CUSTOM_RESOURCE_DEFINITION = ResourceType(
