@@ -102,6 +102,38 @@ async def test_another_managers_field_is_taken_only_with_force(client: CountingC
     assert found["spec"]["selector"] == {"a": "ours"}
 
 
+async def test_a_port_that_somebody_gave_another_number_is_set_back(client: CountingClient) -> None:
+    """Apply alone is refused: both ports have our port's name."""
+    await bring(client, service(clusterIP="None"))
+    await client.request(
+        "PATCH",
+        kinds.SERVICE.path(NAMESPACE, "one"),
+        body={"metadata": {"labels": {"theirs": "x"}}, "spec": {"ports": [{"name": "https", "port": 9443}]}},
+        params={"fieldManager": "kubectl-edit"},
+        content_type="application/merge-patch+json",
+    )
+    await bring(client, service(clusterIP="None"))
+    found = await client.get(kinds.SERVICE, "one", NAMESPACE)
+    assert found is not None
+    assert [(port["name"], port["port"]) for port in found["spec"]["ports"]] == [("https", 8443)]
+    assert found["metadata"]["labels"]["theirs"] == "x"
+    assert await bring(client, service(clusterIP="None")) == []
+    # What was written whole is still given up once it is no longer wanted.
+    await bring(client, service(clusterIP="None", ports=[{"name": "sip", "port": 5060, "protocol": "TCP"}]))
+    found = await client.get(kinds.SERVICE, "one", NAMESPACE)
+    assert found is not None
+    assert [port["name"] for port in found["spec"]["ports"]] == ["sip"]
+
+
+async def test_what_is_refused_for_itself_is_refused_with_its_own_reason(client: CountingClient) -> None:
+    await bring(client, service())
+    before = await client.get(kinds.SERVICE, "one", NAMESPACE)
+    bad = service(ports=[{"name": "https", "port": 70000, "protocol": "TCP"}])
+    result = await apply_all(client, [bad], await live(client), [], Memory())
+    assert "70000" in next(iter(result.failed.values()))
+    assert await client.get(kinds.SERVICE, "one", NAMESPACE) == before
+
+
 async def test_pruning_removes_what_is_ours_and_nothing_else(client: CountingClient) -> None:
     patroni = {
         "apiVersion": "v1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from okitoki.kube import labels
 from okitoki.kube.client import ApiError, Client
@@ -121,7 +122,49 @@ async def _apply_one(
     if live is None and key.kind in CREATE_ONLY_WHEN_ABSENT:
         answer = await client.create(manifest)
     else:
-        answer = await client.apply(manifest)
+        answer = await _applied(client, manifest, live)
     memory.cache.answered(type_of(manifest), answer, as_wanted=difference(manifest, answer) is None)
     repairs.written(key, content, again=drift is not None)
     result.written.append(key)
+
+
+async def _applied(client: Client, manifest: Manifest, live: Manifest | None) -> Manifest:
+    """Server-side apply, also where what somebody else put in does not go together with what is wanted.
+
+    Apply merges lists item by item. A Service's port that somebody gave another number is another item, of the same
+    name as ours, and both together are refused as a whole ("Duplicate value"): such an object is written whole first.
+    """
+    try:
+        return await client.apply(manifest)
+    except ApiError as error:
+        if error.status != 422 or live is None:
+            raise
+        log.info("%s is refused beside what others put in, and is written whole: %s", ObjectKey.of(manifest), error)
+        try:
+            await _write_whole(client, manifest, live)
+        except ApiError as again:
+            if again.status != 422:
+                raise
+            raise error from again  # it was not for what others put in
+        return await client.apply(manifest)
+
+
+async def _write_whole(client: Client, manifest: Manifest, live: Manifest) -> None:
+    """Compare and set by merge patch (RFC 7396), where a list is a whole. In two writes: a patch owns what it says
+    beside apply, so that apply would never again give anything of it up; the second one disowns it."""
+    key, kind = ObjectKey.of(manifest), type_of(manifest)
+
+    async def patch(metadata: Manifest, content: Manifest) -> Manifest:
+        return await client.merge_patch(kind, key.name, {**content, "metadata": metadata}, namespace=key.namespace)
+
+    content = {name: value for name, value in manifest.items() if name != "metadata"}
+    version = live["metadata"]["resourceVersion"]
+    # Should we end between these writes, the object is not taken for applied.
+    written = await patch({"resourceVersion": version, "annotations": {labels.APPLIED_HASH: None}}, content)
+    metadata = written["metadata"]
+    fields = [entry for entry in metadata["managedFields"] if not _patched_by_us(entry)]
+    await patch({"resourceVersion": metadata["resourceVersion"], "managedFields": fields}, {})
+
+
+def _patched_by_us(entry: Mapping[str, Any]) -> bool:
+    return (entry["manager"], entry["operation"]) == (labels.FIELD_MANAGER, "Update") and "subresource" not in entry
