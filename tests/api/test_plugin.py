@@ -23,6 +23,8 @@ from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
 
 PLUGIN = Path(__file__).resolve().parents[2] / "plugin" / "kubectl-okitoki"
+COMMAND_SECONDS = 240
+"""A command that waits longer waits for what nobody does."""
 
 
 async def start(connection: kopf.ConnectionInfo, folder: Path, *words: str) -> asyncio.subprocess.Process:
@@ -60,9 +62,15 @@ async def until_done(
 ) -> tuple[int | None, str, str]:
     """Play the rest of the platform until the command ends: its exit code, output and errors."""
     ended = asyncio.create_task(process.communicate())
-    while not ended.done():
-        await meanwhile()
-        await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(COMMAND_SECONDS):
+            while not ended.done():
+                await meanwhile()
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        process.kill()
+        output, error = await ended
+        pytest.fail(f"the command does not end: {output.decode()} {error.decode()}")
     output, error = await ended
     return process.returncode, output.decode(), error.decode()
 
@@ -137,8 +145,8 @@ async def test_a_tenant_is_put_to_sleep_and_woken_and_its_way_is_told(
 
     async def waking() -> None:
         nonlocal woken
-        await world.reconcile("acme")
         found = await world.admin.get(kinds.TENANT, "acme") or {}
+        await world.reconcile("acme")  # after the look: the pods are those that it has asked for
         if found["spec"]["state"] == "Active" and not woken:
             await world.make_pods("acme")
             woken = True
