@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -84,8 +85,17 @@ class Replacement:
         return answers
 
     async def _cut_and_hand_over(self, store: Store, question: Mapping[str, Any], to: str | None) -> Choice:
-        """While it is not known whether the lock has moved, the cuts stay: its next version will tell the voters."""
-        answers = await self._cut(store, question, to)
+        """While it is not known whether the lock has moved, the cuts stay: its next version will tell the voters.
+
+        The voters are settled while they are cut: it has to be after the lock's version was read and before the lock is
+        moved (decision 8), and a slow API server is waited for once less.
+        """
+        settling = asyncio.create_task(self._lock.settle_voters(store, question["attempt"]))
+        try:
+            answers = await self._cut(store, question, to)
+        except BaseException:
+            settling.cancel()
+            raise
         confirmed = {
             voter: Confirmation(store.leader_version, answer.position, answer.patroni)
             for voter, answer in answers.items()
@@ -93,7 +103,7 @@ class Replacement:
         }
         asked = store.voters
         try:
-            store = await self._lock.settle_voters(store, question["attempt"])
+            store = await settling
         except StoreError as error:
             choice = Choice(None, str(error))
         else:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
 
 import pytest
 from unit.database_agent.doubles import MAPS, FakeApi, FakeVoters
 
 from okitoki_agents.database.decisions import Position
+from okitoki_agents.database.peers import Answer
 from okitoki_agents.database.replace import Replacement
 from okitoki_agents.database.store import PatroniStore, parse
 from okitoki_agents.kube import ApiClient, ApiError
@@ -64,6 +67,20 @@ async def test_the_only_voter_with_the_latest_write_cannot_promote_so_nothing_is
     assert not await attempt(api, voters)
     assert leader(api) == "postgres-0"
     assert [what for what, _, _ in voters.asked].count("withdraw") == 2
+
+
+async def test_a_slow_api_server_settles_the_voters_while_they_are_cut(api: FakeApi) -> None:
+    class Slow(FakeVoters):
+        async def ask(
+            self, members: frozenset[str], what: str, body: Mapping[str, Any], limit: float
+        ) -> dict[str, Answer]:
+            while what == "cut" and not api.patched:  # noqa: ASYNC110 - the double has no event
+                await asyncio.sleep(0)
+            return await super().ask(members, what, body, limit)
+
+    async with asyncio.timeout(10):
+        assert await attempt(api, Slow())
+    assert api.patched == ["postgres-sync", "postgres-leader"]
 
 
 async def test_a_primary_can_hand_over_itself(api: FakeApi, voters: FakeVoters) -> None:
