@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from okitoki_agents.edge.guard.health import (
+    HTTPS_MISSES,
     KILL_FROZEN_AFTER,
     KILL_MISSES,
     KILL_MUTE_AFTER,
@@ -46,6 +47,14 @@ def test_three_misses_in_a_row_are_a_fault_and_two_are_not() -> None:
         assert health.state is State.OK
     assert answered(health, 10.5, SETTLE).misses == 0
     assert missed(health, 11.0).state is State.FROZEN
+
+
+def test_what_nobody_hears_is_frozen_later() -> None:
+    health = good(10.0)
+    for _ in range(HTTPS_MISSES - 1):
+        health = missed(health, 11.0, HTTPS_MISSES)
+    assert health.state is State.OK
+    assert missed(health, 11.0, HTTPS_MISSES).state is State.FROZEN
 
 
 def test_a_frozen_service_that_wakes_must_settle_again() -> None:

@@ -16,6 +16,7 @@ from okitoki_agents.edge.facts import Facts
 from okitoki_agents.edge.guard import deafness, leases, probes
 from okitoki_agents.edge.guard.ears import Ears
 from okitoki_agents.edge.guard.engine import Engine
+from okitoki_agents.edge.guard.health import HTTPS_MISSES, MISSES
 from okitoki_agents.edge.guard.leases import Leases
 from okitoki_agents.edge.guard.netfilter import Table
 from okitoki_agents.edge.guard.peer import Peer, redis_answers
@@ -91,11 +92,13 @@ class Guard:
                 return region.sip, ports.sip
             return self._facts.node_ip, ports.dmq
 
-        def service(name: str, probe: probes.Probe, settle: float, ready: Callable[[], bool] = always) -> Service:
+        def service(
+            name: str, probe: probes.Probe, settle: float, ready: Callable[[], bool] = always, misses: int = MISSES
+        ) -> Service:
             def alone() -> bool:
                 return not (self._peer.reachable and self._takers.could_take(name))
 
-            return Service(self._paths, name, probe, settle, ready, alone, self._publish)
+            return Service(self._paths, name, probe, settle, ready, alone, self._publish, misses)
 
         return [
             service("kamailio", probes.sip_options(self._facts.node_ip, sip_target), 0.3),
@@ -104,7 +107,7 @@ class Guard:
                 service(f"rtpengine-{n}", probes.ng_ping(ports.ng[n - 1]), 1.0, self._engine_settled(n))
                 for n in (1, 2)
             ),
-            service("haproxy", probes.HttpProbe(self._paths.haproxy_health), 0.3),
+            service("haproxy", probes.HttpProbe(self._paths.haproxy_health), 0.3, misses=HTTPS_MISSES),
         ]
 
     def _engine_settled(self, number: int) -> Callable[[], bool]:

@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 class Service:
     """`settle`: seconds of answers before it counts as good. `ready`: a further condition for that. `alone`: no
-    other node could take the address now; one whose service answers late is then better than one on no node."""
+    other node could take the address now; one whose service answers late is then better than one on no node.
+    `misses`: probes in a row without an answer that make it frozen."""
 
     def __init__(
         self,
@@ -29,9 +30,10 @@ class Service:
         ready: Callable[[], bool],
         alone: Callable[[], bool],
         on_change: Callable[[], None],
+        misses: int = health.MISSES,
     ) -> None:
         self.name, self.probe, self._settle, self._ready = name, probe, settle, ready
-        self._alone, self._on_change = alone, on_change
+        self._alone, self._on_change, self._misses = alone, on_change, misses
         self.track = TrackFile(paths, name)
         self.watch = Watch(paths.pid / name, self._started, self._died)
         self.health = Health()
@@ -57,7 +59,7 @@ class Service:
         if answered:
             self._become(health.answered(self.health, now, self._settle))
         else:
-            self._become(health.missed(self.health, now))
+            self._become(health.missed(self.health, now, self._misses))
         if health.must_be_killed(self.health, now):
             log.error("%s is %s for too long: killed", self.name, self.health.state)
             self.watch.kill()

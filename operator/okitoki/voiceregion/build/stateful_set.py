@@ -49,7 +49,7 @@ REQUESTS: Mapping[str, tuple[str, str]] = {
     "rtpengine-1": ("100m", "64Mi"),
     "rtpengine-2": ("100m", "64Mi"),
     "kamailio": ("100m", "160Mi"),
-    "haproxy": ("50m", "64Mi"),
+    "haproxy": ("100m", "64Mi"),
     "keepalived": ("100m", "16Mi"),
     "guard": ("100m", "48Mi"),
     "agent": ("20m", "80Mi"),
