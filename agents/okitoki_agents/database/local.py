@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import signal
+import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import LiteralString
@@ -29,6 +30,7 @@ PAUSE_SECONDS = 1.0
 """How long replay may take to reach the pause: it is looked for between two records and while it waits for more."""
 ENDING_SECONDS = 1.0
 POLL_SECONDS = 0.01
+SSL_REQUEST = struct.pack("!II", 8, 80877103)
 # In the titles of the postmaster's children: `postgres: CLUSTER: walreceiver streaming 0/60F7930`.
 RECEIVER, STARTUP = ": walreceiver", ": startup"
 PATRONI = "patroni /etc/patroni"
@@ -48,6 +50,8 @@ class LocalServer:
 
     def __init__(self, conninfo: str = CONNINFO, data: Path = DATA) -> None:
         self._conninfo = make_conninfo(conninfo, application_name="okitoki-agent")
+        parameters = conninfo_to_dict(conninfo)
+        self._address = str(parameters["host"]), int(parameters.get("port") or 5432)
         self.data = data
 
     @contextlib.asynccontextmanager
@@ -107,8 +111,7 @@ class LocalServer:
                 os.kill(startup, signal.SIGSTOP)
                 await self._until("the startup process to stop", lambda: _stopped(startup))
                 for _ in range(2):
-                    async with self._session():
-                        pass
+                    await self._knock()
                 await self._until("the walreceiver to end", self._end_receivers)
                 await asyncio.sleep(POLL_SECONDS)
                 await self._until("the walreceiver to end", self._end_receivers)
@@ -121,15 +124,32 @@ class LocalServer:
         except (psycopg.Error, OSError) as error:
             raise CutError(f"the server here does not answer: {_short(error)}") from error
 
+    async def _knock(self) -> None:
+        """Have the postmaster accept a connection. Its child answers the question for encryption (PostgreSQL manual,
+        55.2.10) before anything that costs time. Raises OSError."""
+        host, port = self._address
+        if host.startswith("/"):
+            reader, writer = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        else:
+            reader, writer = await asyncio.open_connection(host, port)
+        try:
+            writer.write(SSL_REQUEST)
+            if not await reader.read(1):
+                raise OSError("the server here closes a new connection")
+        finally:
+            writer.close()
+
     async def _pause(self, session: Session) -> int:
-        query = "select pg_is_in_recovery(), pid from pg_stat_activity where backend_type = 'startup'"
+        query = """
+            select pid, case when pg_is_in_recovery() then pg_wal_replay_pause()::text end
+            from pg_stat_activity where backend_type = 'startup'
+        """
         row = await (await session.execute(query)).fetchone()
-        if row is None or not row[0]:
+        if row is None or row[1] is None:
             raise CutError("the server here is no standby")
-        startup = int(str(row[1]))
+        startup = int(str(row[0]))
         if _stopped(startup):  # of an earlier cut
             return startup
-        await session.execute("select pg_wal_replay_pause()")
         while True:
             row = await (await session.execute("select pg_get_wal_replay_pause_state()")).fetchone()
             if row == ("paused",):

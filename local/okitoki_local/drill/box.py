@@ -15,6 +15,9 @@ SOCKET, KUBECONFIG = "/run/docker.sock", "/run/kubeconfig"
 WATCHDOG, DRILL = "okitoki-demo-watchdog", "okitoki-demo-drill"
 # The watchdog undoes everything that is open when it is asked to end; a machine may take its time.
 STOP_SECONDS = 300
+SHARES = 256
+"""Of the processor, beside the 1024 of each node: who looks at a failover shall not slow it down. The clients, whose
+own stalls count, have their full share."""
 
 
 class Box:
@@ -53,7 +56,7 @@ class Box:
 
     def run(self, folder: Path, *command: str) -> int:
         """Run `okitoki_chaos COMMAND` to its end, its progress on the terminal; its exit code."""
-        arguments = ["docker", "run", "--rm", *self.arguments(DRILL, folder, command)]
+        arguments = ["docker", "run", "--rm", "--cpu-shares", str(SHARES), *self.arguments(DRILL, folder, command)]
         return self._env.run(arguments, inside=False, check=False, capture=False).returncode
 
     def stop_drill(self) -> None:
