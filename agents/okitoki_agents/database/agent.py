@@ -52,6 +52,8 @@ class Server(Protocol):
 
     async def in_recovery(self) -> bool | None: ...
 
+    async def is_primary(self) -> bool: ...
+
     async def patroni_answers(self) -> bool: ...
 
     async def checkpoint(self, seconds: float) -> None: ...
@@ -187,7 +189,7 @@ class DatabaseAgent:
             await asyncio.sleep(STALE_LOOK_SECONDS)
             if self.store.leader in (None, self._me):
                 continue
-            found = stale(self._me, self.store, await self._server.in_recovery(), self._held_since, time.monotonic())
+            found = stale(self._me, self.store, await self._server.is_primary(), self._held_since, time.monotonic())
             # What was watched may be old: a legitimate primary must not be killed for it.
             if found.yes and await self._replacement.holder() not in (None, self._me):
                 log.error("killing Patroni here, and the server with it: %s", found.reason)

@@ -284,12 +284,12 @@ def lift(me: str, fence: Fence, store: Store, local: Local) -> tuple[Lift, str]:
     return Lift.HOLD, f"{store.leader} holds the lock, but the stream would come from {fence.primary}"
 
 
-def stale(me: str, store: Store, in_recovery: bool | None, since: float | None, now: float) -> Verdict:
-    """Whether the server here must be stopped: a primary whose lock another has had since `since`.
+def stale(me: str, store: Store, serves: bool, since: float | None, now: float) -> Verdict:
+    """Whether the server here must be stopped: a primary (`serves`) whose lock another has had since `since`.
 
     Patroni does that itself, at once; this is for a Patroni that hangs.
     """
-    if in_recovery is not False or store.leader in (None, me) or since is None:
+    if not serves or store.leader in (None, me) or since is None:
         return Verdict(False, "no primary without its lock")
     if now - since < STALE_SECONDS:
         return Verdict(False, f"{store.leader} has the lock; Patroni has time until {STALE_SECONDS:.0f} s have passed")

@@ -82,6 +82,11 @@ class LocalServer:
         found = await self._ask("select pg_is_in_recovery()")
         return None if found is None else bool(found)
 
+    async def is_primary(self) -> bool:
+        """Whether it answers as a primary. One that is set up as a standby is none (PostgreSQL manual, 26.2.2: the file
+        goes when it is promoted) and is not asked: a connection every two seconds costs more than all probes."""
+        return not (self.data / "standby.signal").exists() and await self.in_recovery() is False
+
     async def streams(self) -> bool:
         """Whether it is a standby that streams."""
         return await self._ask("select true from pg_stat_wal_receiver where status = 'streaming'") is True

@@ -133,5 +133,8 @@ class FakeServer:
     async def in_recovery(self) -> bool | None:
         return self.recovery
 
+    async def is_primary(self) -> bool:
+        return self.recovery is False
+
     def kill_patroni(self) -> None:
         self.done.append("kill")

@@ -198,9 +198,8 @@ def test_a_fence_is_lifted_by_what_is_known_and_never_by_time(
 
 def test_a_primary_without_its_lock_is_stopped_when_patroni_does_nothing_about_it() -> None:
     lost = replace(STORE, leader="postgres-1")
-    assert stale("postgres-0", lost, False, 0.0, STALE_SECONDS).yes
-    assert not stale("postgres-0", lost, False, 0.0, STALE_SECONDS - 0.1).yes
-    assert not stale("postgres-0", lost, True, 0.0, 99.0).yes, "a standby already"
-    assert not stale("postgres-0", lost, None, 0.0, 99.0).yes, "it does not run"
-    assert not stale("postgres-0", STORE, False, 0.0, 99.0).yes, "it has the lock"
-    assert not stale("postgres-0", replace(STORE, leader=None), False, 0.0, 99.0).yes, "nobody has it"
+    assert stale("postgres-0", lost, True, 0.0, STALE_SECONDS).yes
+    assert not stale("postgres-0", lost, True, 0.0, STALE_SECONDS - 0.1).yes
+    assert not stale("postgres-0", lost, False, 0.0, 99.0).yes, "a standby already, or it does not run"
+    assert not stale("postgres-0", STORE, True, 0.0, 99.0).yes, "it has the lock"
+    assert not stale("postgres-0", replace(STORE, leader=None), True, 0.0, 99.0).yes, "nobody has it"

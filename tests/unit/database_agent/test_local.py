@@ -172,8 +172,12 @@ async def test_a_server_knows_whether_it_is_in_recovery(pair: tuple[Server, Serv
     primary, standby = pair
     assert await local(primary).in_recovery() is False
     assert await local(standby).in_recovery() is True
+    assert [await local(one).is_primary() for one in pair] == [True, False]
+    standby.sql("select pg_promote()")
+    assert await local(standby).is_primary()
     standby.stop()
     assert await local(standby).in_recovery() is None
+    assert not await local(standby).is_primary()
 
 
 def test_the_host_of_a_connection_string() -> None:
