@@ -50,6 +50,13 @@ def placed(env: Environment, folder: Path, *, must_exist: bool = False) -> tuple
     return layout.place(wanted, addresses), addresses
 
 
+def forget_secrets(folder: Path) -> None:
+    """Remove what a run's clients were given: configurations hold keys and SIP secrets, results don't."""
+    for pattern in ("*/config.json", "*/secrets.json"):
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
 class Stage:
     """One run's surroundings; everything that it makes on the disk is in `folder`."""
 
@@ -159,7 +166,4 @@ class Stage:
         return found, calls
 
     def forget_secrets(self) -> None:
-        """Configurations hold keys and SIP secrets; results don't."""
-        for pattern in ("*/config.json", "*/secrets.json"):
-            for path in self.folder.glob(pattern):
-                path.unlink()
+        forget_secrets(self.folder)

@@ -16,7 +16,7 @@ from okitoki_chaos.plan import Item, Plan
 from okitoki_chaos.terminal import lines
 from okitoki_local.demo import layout, platform
 from okitoki_local.demo.containers import WORK, Containers
-from okitoki_local.demo.stage import placed
+from okitoki_local.demo.stage import forget_secrets, placed
 from okitoki_local.drill.box import Box
 from okitoki_local.drill.session import Session, require_images
 from okitoki_local.environment import PACKAGE_ROOT, Environment
@@ -103,8 +103,7 @@ class Drill:
             session = Session.again(self._env, self._containers, self._images, folder)
             if session is None or not session.salvage(self._options.manifests):
                 say(f"{folder.name}: its clients are gone, so what it concluded cannot be judged and is run again")
-            else:
-                session.forget_secrets()
+            forget_secrets(folder)
 
     def _heal_what_is_left(self) -> None:
         """A drill that was killed may have left faults open, here or in an earlier folder."""
