@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from okitoki_agents.database import store as patroni
 from okitoki_agents.database.decisions import (
     CONSENT,
+    NEVER_ASKED,
+    Asked,
     Health,
     Plan,
     Step,
@@ -30,7 +32,7 @@ from okitoki_agents.database.replace import Replacement
 from okitoki_agents.kube import Object
 
 TICK_SECONDS = 0.1
-FENCED_TICK_SECONDS = 0.02
+FENCED_TICK_SECONDS = 0.05
 STALE_LOOK_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.4
 """Between two attempts; doubled each time, for the same holder of the lock."""
@@ -82,6 +84,7 @@ class DatabaseAgent:
         self._held_since: float | None = None
         self._plan = Plan(Step.NOTHING, "")
         self._attempt: asyncio.Task[None] | None = None
+        self._asked = NEVER_ASKED
         self._pause = FIRST_PAUSE_SECONDS
         self._handing_over = asyncio.Lock()
         self.store = Store(None, 0, None, frozenset(), 0, paused=False)
@@ -108,6 +111,7 @@ class DatabaseAgent:
             # A free lock is still its last holder's affair.
             if self.store.primary != before.primary:
                 self._pod_gone = None
+                self._asked = NEVER_ASKED
                 self._follow(self.store.primary)
         renewed = patroni.renew_time(maps)
         if renewed != self._renewed:
@@ -158,7 +162,7 @@ class DatabaseAgent:
         return judge(self._probe.sight(), now, patience)
 
     def _look(self) -> None:
-        found = plan(self._me, self.store, self.health(), time.monotonic())
+        found = plan(self._me, self.store, self.health(), time.monotonic(), self._asked)
         if found.step is not self._plan.step:
             log.log(logging.INFO if found.step is Step.NOTHING else logging.WARNING, "%s", found.reason)
         self._plan = found
@@ -216,6 +220,8 @@ class DatabaseAgent:
         found = self._consent(question)
         if not found.yes:
             return Answer(found)
+        if not question["attempt"].startswith(f"{self._me}/"):
+            self._asked = Asked(question["attempt"], time.monotonic())
         patroni_answers = asyncio.create_task(self._server.patroni_answers())
         try:
             position = await self._fencing.cut(
@@ -229,6 +235,8 @@ class DatabaseAgent:
 
     async def withdraw(self, question: Mapping[str, Any]) -> Answer:
         """An attempt has been given up."""
+        if question["attempt"] == self._asked.attempt:
+            self._asked = NEVER_ASKED
         await self._fencing.withdraw(question["attempt"])
         return Answer(Verdict(True, "withdrawn"))
 

@@ -23,6 +23,8 @@ CONSENT = 0.6
 """A voter that is asked by another one agrees at this fraction of the limits: its own probes run in another phase."""
 TURN_SECONDS = 0.6
 """The second voter waits this long for the first to act, the third twice as long. Acting at once would be safe too."""
+ATTEMPT_SECONDS = 3.0
+"""So long another voter's attempt that has asked for the cut here is waited for: two at once cut twice and lift late."""
 STALE_SECONDS = 6.0
 """A primary without the lock whose Patroni does nothing about it has this long."""
 
@@ -109,7 +111,18 @@ class Plan:
     reason: str
 
 
-def plan(me: str, store: Store, health: Health, now: float) -> Plan:
+@dataclass(frozen=True)
+class Asked:
+    """The last attempt (`AGENT/NUMBER`) of another agent that asked for the cut here, and when."""
+
+    attempt: str
+    at: float
+
+
+NEVER_ASKED = Asked("", float("-inf"))
+
+
+def plan(me: str, store: Store, health: Health, now: float, asked: Asked = NEVER_ASKED) -> Plan:
     """What this agent does about the lock's holder."""
     primary = store.primary
     if primary is None:
@@ -130,6 +143,8 @@ def plan(me: str, store: Store, health: Health, now: float) -> Plan:
     turn = sorted(store.voters).index(me) * TURN_SECONDS
     if now < health.since + turn:
         return Plan(Step.WAIT, f"{primary} is to be replaced; {sorted(store.voters)[0]} acts first")
+    if now < asked.at + ATTEMPT_SECONDS:
+        return Plan(Step.WAIT, f"{primary} is to be replaced; {asked.attempt.partition('/')[0]} is at it")
     return Plan(Step.REPLACE, f"{primary} is to be replaced: {health.reason}")
 
 

@@ -27,7 +27,7 @@ class Server(Protocol):
 
     async def enforce(self) -> None: ...
 
-    async def state(self) -> Local: ...
+    async def state(self, *, upstream: bool) -> Local: ...
 
     async def resume(self) -> None: ...
 
@@ -80,7 +80,9 @@ class Fencing:
             if fence is None:
                 return
             await self._server.enforce()
-            what, reason = lift(self._me, fence, store, await self._server.state())
+            # Asking for it is a new connection each time, and here is where a failover waits for the processor.
+            follows = store.leader not in (None, fence.primary, self._me)
+            what, reason = lift(self._me, fence, store, await self._server.state(upstream=follows))
             if what is Lift.LIFT:
                 await self._open()
                 log.warning("the stream may flow again: %s", reason)

@@ -202,15 +202,15 @@ class LocalServer:
         if not self._end_receivers():
             log.error("a stream had begun although it was cut; ended")
 
-    async def state(self) -> Local:
-        """What decides whether a fence may be lifted."""
+    async def state(self, *, upstream: bool) -> Local:
+        """What decides whether a fence may be lifted. `upstream`: whether a running server is asked for that too."""
         startup = self._children(STARTUP)
         found = procfs.process(startup[0]) if startup else None
         if found is None:
             return Local(self.postmaster() is not None, self._configured_upstream(), promoting=False, stopping=False)
         return Local(
             running=True,
-            upstream=await self._upstream(),
+            upstream=await self._upstream() if upstream else None,
             promoting=found.waits(signal.SIGUSR2),
             stopping=found.waits(signal.SIGTERM) or found.waits(signal.SIGQUIT),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from okitoki_agents.database.decisions import Local, Position, Verdict
@@ -121,7 +122,9 @@ class FakeServer:
     async def enforce(self) -> None:
         self.done.append("enforce")
 
-    async def state(self) -> Local:
+    async def state(self, *, upstream: bool) -> Local:
+        if not upstream and self.local.running:
+            return replace(self.local, upstream=None)
         return self.local
 
     async def resume(self) -> None:

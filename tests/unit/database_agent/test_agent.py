@@ -179,6 +179,19 @@ async def test_an_agent_that_sees_it_dead_cuts_and_lets_go_when_asked(
     assert agent.status()["fencedFrom"] is None
 
 
+async def test_anothers_attempt_is_let_finish_before_an_own_one_begins(
+    agent: DatabaseAgent, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a busy cluster: two attempts at once, each cutting here, and the stream flowed a second late."""
+    monkeypatch.setattr(agent, "health", lambda patience=1.0: DEAD)
+    assert (await agent.cut(QUESTION)).verdict.yes
+    agent._look()
+    assert agent.status()["plan"] == "postgres-0 is to be replaced; postgres-2 is at it"
+    await agent.withdraw(QUESTION)
+    agent._look()
+    assert agent._attempt is not None
+
+
 async def test_a_cut_that_did_not_work_is_a_refusal_with_its_reason(
     agent: DatabaseAgent, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

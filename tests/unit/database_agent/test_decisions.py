@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from okitoki_agents.database.decisions import (
+    ATTEMPT_SECONDS,
     CONSENT,
     GRACE_SECONDS,
     PATRONI_SECONDS,
@@ -14,6 +15,7 @@ from okitoki_agents.database.decisions import (
     SILENT_SECONDS,
     STALE_SECONDS,
     TURN_SECONDS,
+    Asked,
     Confirmation,
     Fence,
     Health,
@@ -112,6 +114,13 @@ def test_the_voters_act_one_after_the_other() -> None:
     assert plan("postgres-1", replace(STORE, leader=None), DEAD, 50.0).step is Step.REPLACE, "the lock is free"
     assert plan("postgres-2", STORE, DEAD, 50.0).step is Step.WAIT
     assert plan("postgres-2", STORE, DEAD, 50.0 + TURN_SECONDS).step is Step.REPLACE
+
+
+def test_an_attempt_that_is_under_way_is_waited_for_but_not_for_ever() -> None:
+    asked = Asked("postgres-1/4", 50.5)
+    found = plan("postgres-2", STORE, DEAD, 50.0 + TURN_SECONDS, asked)
+    assert (found.step, found.reason) == (Step.WAIT, "postgres-0 is to be replaced; postgres-1 is at it")
+    assert plan("postgres-2", STORE, DEAD, 50.5 + ATTEMPT_SECONDS, asked).step is Step.REPLACE
 
 
 @pytest.mark.parametrize(

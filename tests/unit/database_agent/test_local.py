@@ -111,7 +111,7 @@ async def test_a_server_that_is_cut_promotes_when_it_may_go_on(pair: tuple[Serve
     server = local(standby)
     primary.sql("insert into t values (42)")
     await server.cut()
-    assert not (await server.state()).promoting
+    assert not (await server.state(upstream=True)).promoting
     waiting = asyncio.create_task(asyncio.to_thread(standby.promote))
     await _until(server, promoting=True)
     await server.resume()
@@ -128,7 +128,7 @@ async def test_a_server_that_is_being_stopped_says_so_and_ends_when_it_may(pair:
     await _until(server, stopping=True)
     server.let_go()
     await waiting
-    assert (await server.state()).running is False
+    assert (await server.state(upstream=True)).running is False
 
 
 async def test_cutting_twice_is_cutting_once(pair: tuple[Server, Server]) -> None:
@@ -162,7 +162,7 @@ async def test_a_frozen_server_is_not_confirmed(pair: tuple[Server, Server], mon
 
 async def test_the_agent_reads_where_the_stream_would_come_from(pair: tuple[Server, Server]) -> None:
     _, standby = pair
-    assert (await local(standby).state()).upstream == "127.0.0.1"
+    assert (await local(standby).state(upstream=True)).upstream == "127.0.0.1"
     standby.sql("alter system set primary_conninfo = 'host=10.0.0.3 user=x'")
     standby.sql("select pg_reload_conf()")
     await _until(local(standby), upstream="10.0.0.3")
@@ -192,7 +192,7 @@ def test_a_process_that_is_gone_is_none() -> None:
 
 async def _until(server: LocalServer, **wanted: object) -> None:
     for _ in range(300):
-        found = await server.state()
+        found = await server.state(upstream=True)
         if all(getattr(found, name) == value for name, value in wanted.items()):
             return
         await asyncio.sleep(0.02)
