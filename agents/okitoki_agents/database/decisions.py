@@ -24,7 +24,7 @@ CONSENT = 0.6
 TURN_SECONDS = 0.6
 """The second voter waits this long for the first to act, the third twice as long. Acting at once would be safe too."""
 ATTEMPT_SECONDS = 3.0
-"""So long another voter's attempt that has asked for the cut here is waited for: two at once cut twice and lift late."""
+"""So long another voter's attempt that has asked for the cut here is let be: two at once cut twice and lift late."""
 STALE_SECONDS = 6.0
 """A primary without the lock whose Patroni does nothing about it has this long."""
 
