@@ -14,13 +14,20 @@ STORE = ("attempt_to_acquire_leader", "update_leader", "write_sync_state", "dele
 AVAILABILITY = ("shutdown", "recover")
 
 
+def patronis(*names: str) -> list[Any]:
+    """Modules of Patroni; the umask, which Patroni changes when it is imported, is afterwards as it was."""
+    umask = os.umask(0o022)
+    try:
+        importlib.import_module("patroni.postgresql")  # `ha` can only be imported after it: they import each other
+        return [importlib.import_module(f"patroni.{name}") for name in names]
+    finally:
+        os.umask(umask)
+
+
 def load() -> tuple[ModuleType, dict[str, Callable[..., Any]]]:
     """The module, and what it puts in the place of Patroni's methods, by their names. Patroni's classes are afterwards
-    as they were, and so is the umask, which Patroni changes when it is imported."""
-    umask = os.umask(0o022)
-    importlib.import_module("patroni.postgresql")  # `ha` can only be imported after it: they import each other
-    ha, kubernetes = (importlib.import_module(f"patroni.{name}") for name in ("ha", "dcs.kubernetes"))
-    os.umask(umask)
+    as they were."""
+    ha, kubernetes = patronis("ha", "dcs.kubernetes")
     mended = [*((kubernetes.Kubernetes, name) for name in STORE), *((ha.Ha, name) for name in AVAILABILITY)]
     before = [getattr(owner, name) for owner, name in mended]
     spec = importlib.util.spec_from_file_location("patroni_main", MAIN)

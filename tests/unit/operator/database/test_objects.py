@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from patroni.postgresql.bootstrap import Bootstrap
+from support.patroni_entry import patronis
 
 from okitoki.database import objects
 from okitoki.database.spec import DatabaseCluster, dynamic_configuration, needed_changes
@@ -70,7 +70,8 @@ def test_the_file_for_patroni_is_yaml_with_the_settings_and_no_password() -> Non
 def test_patroni_understands_how_a_cluster_is_to_be_made() -> None:
     """It takes options with a value as strings only, and says so when the first member is made, again and again."""
     options = yaml.safe_load(objects.config_map(cluster())["data"]["patroni.yaml"])["bootstrap"]["initdb"]
-    made = Bootstrap.process_user_options("initdb", options, (), pytest.fail)
+    [bootstrap] = patronis("postgresql.bootstrap")
+    made = bootstrap.Bootstrap.process_user_options("initdb", options, (), pytest.fail)
     assert made == ["--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", "--wal-segsize=4"]
 
 
