@@ -11,17 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import kopf
-import patroni.postgresql  # noqa: F401 - before `ha`, which can only be imported after it (they import each other)
 import pytest
 from api.apiserver import kubeconfig
-from patroni import ha
-from patroni.dcs import kubernetes
-from patroni.postgresql.mpp import get_mpp
-from support.patroni_entry import STORE, load
+from support.patroni_entry import STORE, load, patronis
 
 from okitoki.kube.client import Client
 from okitoki.kube.resources import CONFIG_MAP
 
+ha, kubernetes, mpp = patronis("ha", "dcs.kubernetes", "postgresql.mpp")
 ORIGINALS = {name: getattr(kubernetes.Kubernetes, name) for name in STORE}
 ORIGINAL = ORIGINALS["attempt_to_acquire_leader"]
 SCOPE = {"app": "lock-test"}
@@ -47,7 +44,7 @@ class Lock:
         self.store = kubernetes.Kubernetes(
             {"scope": "postgres", "name": "postgres-0", "namespace": namespace, "labels": SCOPE, "ttl": 20,
              "loop_wait": 5, "retry_timeout": 5, "context": "api-test", "pod_ip": "198.18.0.1"},
-            get_mpp({}),
+            mpp.get_mpp({}),
         )  # fmt: skip
 
     def see(self) -> None:
@@ -94,7 +91,7 @@ async def lock(
 ) -> AsyncIterator[Lock]:
     run = kubernetes.ObjectCache.run
 
-    def until_closed(cache: kubernetes.ObjectCache) -> None:
+    def until_closed(cache: Any) -> None:
         with contextlib.suppress(SystemExit):
             run(cache)
 
