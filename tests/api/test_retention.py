@@ -127,6 +127,7 @@ async def test_there_is_no_empty_database_where_data_to_adopt_are_missing(world:
     condition = (await world.conditions("acme"))["Ready"]
     assert condition["reason"] == "NothingToAdopt"
     assert "remove the field" in condition["message"]
+    assert await world.reconcile("acme") == [], "it is told once, and not with another certificate each time"
     await world.admin.merge_patch(kinds.TENANT, "acme", {"spec": {"database": {"adopt": None}}})
     await world.reconcile("acme")
     assert await replicas(world, kinds.STATEFUL_SET, "postgres") == 3

@@ -22,7 +22,7 @@ from okitoki.reconcile.kind import Action, Context, News, Outcome, Scope
 from okitoki.reconcile.parse import parse
 from okitoki.tenant import decide, secrets
 from okitoki.tenant.app_api import AppApi, AppUnavailable, HttpsAppApi
-from okitoki.tenant.build import build
+from okitoki.tenant.build import build, withheld
 from okitoki.tenant.conditions import conditions
 from okitoki.tenant.facts import Observed, accepted_numbers, hosts
 from okitoki.tenant.finalize import finalize
@@ -88,7 +88,10 @@ class TenantKind:
         return await observe(ctx, resource, live, self._app(ctx), self._patroni, self._shown)
 
     async def prepare(self, ctx: Context, resource: Tenant, observed: Observed) -> Observed:
-        """Generates what is missing of secrets and certificates."""
+        """Generates what is missing of secrets and certificates; nothing where nothing is applied, or the status would
+        tell of another certificate each time."""
+        if withheld(resource, observed):
+            return observed
         return secrets.fill(resource, observed, observed.settings.authorities.current, ctx.now())
 
     def build(self, resource: Tenant, observed: Observed) -> Sequence[Manifest]:

@@ -19,6 +19,11 @@ from okitoki.tenant.hibernation import running
 from okitoki.tenant.retention import adoption, nothing_to_adopt
 
 
+def withheld(tenant: Tenant, observed: Observed) -> bool:
+    """Whether the namespace is not ours to fill."""
+    return observed.namespace in ("foreign", "terminating") or nothing_to_adopt(tenant, observed)
+
+
 def build(tenant: Tenant, observed: Observed) -> list[Manifest]:
     """The wanted objects; none while the namespace is not ours to fill.
 
@@ -28,7 +33,7 @@ def build(tenant: Tenant, observed: Observed) -> list[Manifest]:
     if observed.retained and adoption(tenant, observed.retained).granted:
         # Alone: what the namespace holds is read, passwords above all, once it is this tenant's.
         return [adopted_namespace(name, uid, observed.retained.namespace_uid)]
-    if observed.namespace in ("foreign", "terminating") or nothing_to_adopt(tenant, observed):
+    if withheld(tenant, observed):
         return []
     cluster = database_cluster(tenant, observed)
     return [
