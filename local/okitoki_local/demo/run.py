@@ -17,7 +17,7 @@ from okitoki_local.demo import layout, platform, table
 from okitoki_local.demo.containers import Containers
 from okitoki_local.demo.layout import Addresses, TenantPlan
 from okitoki_local.demo.scenario import Scenario
-from okitoki_local.demo.stage import Stage
+from okitoki_local.demo.stage import Stage, forget_secrets
 from okitoki_local.demo.traffic import Traffic
 from okitoki_local.environment import Environment
 from okitoki_local.progress import say, step
@@ -62,7 +62,7 @@ def drill(env: Environment, options: Options) -> dict[str, Any]:
             return run.go()
         finally:
             # After an error too, what phones and writers saw is evidence.
-            run.forget_secrets()
+            forget_secrets(run.folder)
             try:
                 containers.remove_all(grace_seconds=10)
             except LocalClusterError as error:  # not to hide what went wrong before it

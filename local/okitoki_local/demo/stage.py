@@ -164,6 +164,3 @@ class Stage:
             records = json.loads((folder / "records.json").read_text(encoding="utf-8"))
             found[tenant.name] = verdict.TenantFacts(ledger.read([traffic.ledger(tenant)]), records)
         return found, calls
-
-    def forget_secrets(self) -> None:
-        forget_secrets(self.folder)

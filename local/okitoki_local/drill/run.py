@@ -136,7 +136,7 @@ class Drill:
         try:
             return session.go(self._box, items, manifests=self._options.manifests, as_it_is=as_it_is, hours=hours)
         finally:
-            session.forget_secrets()
+            forget_secrets(folder)
             self._containers.remove_all(grace_seconds=10)
 
     def _dry(self, plan_: Plan) -> int:
