@@ -76,6 +76,7 @@ class AgentDriver:
         "node-pause": "who thaws a machine must be outside of it, and the way in (kubelet, container runtime) would be"
         " frozen with it",
         "clock-step": "a node's clock is that of everybody on it, and its time service sets it back at once",
+        "authority-replaced": "no drill is given a right over the platform's authority",
     }
     spared_ports: Mapping[str, Sequence[str]] = {
         "in": (f"tcp dport {KUBELET_PORT}",),

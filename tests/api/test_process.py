@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ import kopf
 import pytest
 from api.apiserver import kubeconfig
 from api.world import World, tenant, wait_until
+from support.postgres import free_port
 
 from okitoki.kube import labels, names
 from okitoki.kube import resources as kinds
@@ -25,12 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "okitoki-system"
 PATIENCE = 60.0
 pytestmark = pytest.mark.timeout(300)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Process:
@@ -75,7 +69,7 @@ async def start(world: World, connection: kopf.ConnectionInfo, tmp_path: Path) -
     started: list[Process] = []
 
     async def run(name: str) -> Process:
-        port, metrics_port, log = _free_port(), _free_port(), tmp_path / f"{name}.log"
+        port, metrics_port, log = free_port(), free_port(), tmp_path / f"{name}.log"
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT / "operator"),

@@ -1,7 +1,7 @@
 """Throw-away PostgreSQL servers on loopback, from whatever version is installed under /usr/lib/postgresql.
 
-They know nothing of a system's cluster: own directory, own ports, no Unix socket. They run as `postgres` (or `nobody`)
-when the tests run as root, which PostgreSQL refuses.
+They know nothing of a system's cluster: own directory with their Unix sockets, own ports. They run as `postgres` (or
+`nobody`) when the tests run as root, which PostgreSQL refuses.
 """
 
 from __future__ import annotations
@@ -89,9 +89,10 @@ class Server:
     def data(self) -> Path:
         return self.directory / self.name
 
-    def conninfo(self, database: str = "callcentre") -> str:
+    def conninfo(self, database: str = "callcentre", host: str = "127.0.0.1") -> str:
+        """`host` may be the server's directory, which has its Unix socket."""
         login = f"user=superuser password={PASSWORD}"
-        return f"host=127.0.0.1 port={self.port} {login} dbname={database} connect_timeout=5"
+        return f"host={host} port={self.port} {login} dbname={database} connect_timeout=5"
 
     def sql(self, statement: str, database: str = "callcentre") -> list[tuple[object, ...]]:
         """Run one statement as superuser, in autocommit mode."""
@@ -110,7 +111,7 @@ class Server:
 
     def start(self, wait: bool = True) -> None:
         """`wait`: until it accepts connections."""
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='{self.directory}'"
         patience = ("-w", "-t", "30") if wait else ("-W",)
         run(binaries() / "pg_ctl", "-D", self.data, *patience, "-l", self.data / "log", "-o", options, "start")
 

@@ -46,12 +46,12 @@ class CutError(Exception):
 
 
 class LocalServer:
-    """The server beside the agent."""
+    """The server beside the agent; `conninfo` names the folder of its Unix socket."""
 
     def __init__(self, conninfo: str = CONNINFO, data: Path = DATA) -> None:
         self._conninfo = make_conninfo(conninfo, application_name="okitoki-agent")
         parameters = conninfo_to_dict(conninfo)
-        self._address = str(parameters["host"]), int(parameters.get("port") or 5432)
+        self._socket = Path(str(parameters["host"])) / f".s.PGSQL.{parameters.get('port') or 5432}"
         self.data = data
 
     @contextlib.asynccontextmanager
@@ -132,11 +132,7 @@ class LocalServer:
     async def _knock(self) -> None:
         """Have the postmaster accept a connection. Its child answers the question for encryption (PostgreSQL manual,
         55.2.10) before anything that costs time. Raises OSError."""
-        host, port = self._address
-        if host.startswith("/"):
-            reader, writer = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
-        else:
-            reader, writer = await asyncio.open_connection(host, port)
+        reader, writer = await asyncio.open_unix_connection(self._socket)
         try:
             writer.write(SSL_REQUEST)
             if not await reader.read(1):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 
 from okitoki_chaos.cluster import ChaosError
 from okitoki_chaos.driver import NotPossible
 from okitoki_chaos.faults.base import Fault, Parameters, names_of, processes
 from okitoki_chaos.steps import Check, Plan, Step
-from okitoki_chaos.world import OPERATOR, SYSTEM_NAMESPACE, Target, World
+from okitoki_chaos.world import OPERATOR, RESOURCES, SYSTEM_NAMESPACE, Target, World
 
 _ONE = "jsonpath={.metadata.uid} {.status.containerStatuses[*].containerID}"
 OPERATOR_DEPLOYMENT = "okitoki-operator"
+AUTHORITY = "okitoki-ca"
+RENEWAL = "platform.oki-toki.net/renew-certificate"
 
 
 def plan_operators_gone(world: World, target: Target, parameters: Parameters) -> Plan:
@@ -64,6 +67,35 @@ def plan_roll(world: World, target: Target, parameters: Parameters) -> Plan:
         bit=(Check("every pod that was there is replaced", uids, f"^{none_of}", seconds if manual else 60),),
         namespaces=(namespace,),
         facts={"replaced": [pod.title for pod in target.pods]},
+    )
+
+
+def plan_authority(world: World, target: Target, parameters: Parameters) -> Plan:
+    """A planned change: the platform's authority and every certificate replaced. Over when no Tenant and no VoiceRegion
+    shows or trusts the old one."""
+    listed = json.loads(world.cluster.kubectl("get", RESOURCES, "-o", "json"))["items"]
+    certificates = [one.get("status", {}).get("certificate", {}) for one in listed]
+    shown = {one.get("authority") for one in certificates}
+    if len(shown) != 1 or None in shown or any(len(one.get("trusted", ())) != 1 for one in certificates):
+        raise ChaosError("not every Tenant and VoiceRegion shows a certificate of one authority and trusts it alone")
+    asked = f"{RENEWAL}={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    template = "jsonpath={range .items[*]}[{.status.certificate.authority} of {.status.certificate.trusted}]{end}"
+    (old,) = shown
+    one_other = rf'\[(?!{old})(?P<id>[0-9a-f]{{16}}) of \["(?P=id)"\]\]'
+    return Plan(
+        "authority-replaced",
+        target.title,
+        inject=(Step("kubectl", ("annotate", "secret", AUTHORITY, "-n", SYSTEM_NAMESPACE, asked, "--overwrite")),),
+        bit=(
+            Check(
+                f"authority {old} is neither shown nor trusted by anything",
+                Step("kubectl", ("get", RESOURCES, "-o", template)),
+                f"^(?:{one_other}){{{len(listed)}}}$",
+                int(parameters.get("seconds", 600)),
+            ),
+        ),
+        namespaces=(SYSTEM_NAMESPACE,),
+        facts={"authority": old},
     )
 
 
@@ -161,6 +193,7 @@ def plan_asynchronous(world: World, target: Target, parameters: Parameters) -> P
 FAULTS = (
     Fault("operators-gone", "every operator ended until it is undone", plan_operators_gone),
     Fault("planned-change", "every pod of a workload replaced in its own order", plan_roll),
+    Fault("authority-replaced", "the platform's authority and every certificate replaced", plan_authority),
     Fault("disk-full", "a volume filled to the last block", plan_disk_full),
     Fault("clock-step", "a server's clock set forward or back", plan_clock),
     Fault("nothing", "no fault, for as long as it is held", plan_nothing),

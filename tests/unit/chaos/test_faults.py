@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -52,7 +54,6 @@ def test_a_frozen_servers_states_decide_whether_it_bit_and_healed() -> None:
     platform = Platform()
     platform.answer(" list ", LISTED)
     plan = planned(platform, "freeze", "app")
-    import re
 
     def holds(pattern: str, states: str) -> bool:
         return re.search(pattern, states) is not None
@@ -196,3 +197,33 @@ def test_a_plan_survives_the_disk() -> None:
 
     plan = planned(platform, "freeze", "primary", process="patroni")
     assert plan_of(json.loads(json.dumps(plan.as_json()))) == plan
+
+
+def reported(*shown: tuple[str, str]) -> str:
+    """Tenants and regions that show a certificate of an authority and trust one."""
+    certificates = [{"authority": of, "trusted": [trusted]} for of, trusted in shown]
+    return json.dumps({"items": [{"kind": "Tenant", "status": {"certificate": one}} for one in certificates]})
+
+
+def test_an_authority_is_replaced_when_nothing_shows_or_trusts_the_old_one() -> None:
+    platform = Platform()
+    old, new = "a" * 16, "b" * 16
+    platform.answer("get voiceregions", reported((old, old), (old, old)))
+    (check,) = planned(platform, "authority-replaced", "operators").bit
+
+    def over(*shown: tuple[str, str]) -> bool:
+        text = "".join(f"[{of} of [{trusted}]]" for of, trusted in shown)
+        return re.search(check.pattern, text) is not None
+
+    assert over((new, f'"{new}"'), (new, f'"{new}"'))
+    assert not over((new, f'"{new}"'))
+    assert not over((old, f'"{old}"'), (new, f'"{new}"'))
+    assert not over((new, f'"{new}","{old}"'), (new, f'"{new}"'))
+    assert not over(("", f'"{new}"'), (new, f'"{new}"'))
+
+
+def test_an_authority_is_not_replaced_while_another_one_still_is() -> None:
+    platform = Platform()
+    platform.answer("get voiceregions", reported(("a" * 16, "a" * 16), ("b" * 16, "b" * 16)))
+    with pytest.raises(ChaosError, match="of one authority and trusts it alone"):
+        planned(platform, "authority-replaced", "operators")

@@ -48,7 +48,7 @@ def synchronous(cluster: Cluster, template: Server) -> tuple[Server, Server]:
 
 
 def local(server: Server) -> LocalServer:
-    return LocalServer(server.conninfo(), server.data)
+    return LocalServer(server.conninfo(host=str(server.directory)), server.data)
 
 
 class Writer:

@@ -28,7 +28,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def local(server: Server) -> LocalServer:
-    return LocalServer(server.conninfo(), server.data)
+    return LocalServer(server.conninfo(host=str(server.directory)), server.data)
 
 
 def owned(path: Path) -> None:
@@ -113,7 +113,7 @@ async def test_a_standby_that_answers_nothing_and_receives_is_seen_to_get_on(clu
 
 
 async def test_a_clone_is_seen_to_grow(tmp_path: Path) -> None:
-    server = LocalServer("host=127.0.0.1 port=1", tmp_path)
+    server = LocalServer("host=/nowhere", tmp_path)
     (tmp_path / "base/1").mkdir(parents=True)
     before = watch(None, await read_signs(server), 0.0)
     (tmp_path / "base/1/16384").write_bytes(b"x" * 8192)
@@ -126,7 +126,7 @@ async def test_a_program_that_works_on_the_directory_is_seen(tmp_path: Path) -> 
     (tmp_path / "x").write_text("y")
     process = await asyncio.create_subprocess_exec("python3", "-c", loop, str(tmp_path))
     try:
-        server = LocalServer("host=127.0.0.1 port=1", tmp_path)
+        server = LocalServer("host=/nowhere", tmp_path)
         before = await read_signs(server)
         await asyncio.sleep(0.5)
         after = await read_signs(server)
@@ -140,7 +140,7 @@ async def test_a_program_that_works_on_the_directory_is_seen(tmp_path: Path) -> 
 
 
 async def test_nothing_is_seen_of_a_directory_that_is_not_there(tmp_path: Path) -> None:
-    found = await read_signs(LocalServer("host=127.0.0.1 port=1", tmp_path / "gone"))
+    found = await read_signs(LocalServer("host=/nowhere", tmp_path / "gone"))
     assert (dict(found.positions), found.bytes, dict(found.work)) == ({}, 0, {})
 
 

@@ -35,7 +35,9 @@ class Case:
         self.service = self.make()
 
     def make(self) -> Service:
-        return Service(self.paths, "kamailio", self.probe, 1.0, lambda: self.ready, lambda: self.alone, self.changed)
+        return Service(
+            self.paths, "kamailio", self.probe, 1.0, lambda: self.ready, lambda: self.alone, self.changed, health.MISSES
+        )
 
     def changed(self) -> None:
         self.changes += 1

@@ -30,7 +30,7 @@ class Service:
         ready: Callable[[], bool],
         alone: Callable[[], bool],
         on_change: Callable[[], None],
-        misses: int = health.MISSES,
+        misses: int,
     ) -> None:
         self.name, self.probe, self._settle, self._ready = name, probe, settle, ready
         self._alone, self._on_change, self._misses = alone, on_change, misses
