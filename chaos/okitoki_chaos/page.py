@@ -30,6 +30,7 @@ FIGURES = {
     "failedCalls": ("failed calls", "{:.0f}"),
     "forwardedCalls": ("forwarded", "{:.0f}"),
     "setUpSeconds": ("set-up", "{:.2f} s"),
+    "addressMoves": ("address moves", "{:.0f}"),
 }
 HEADS = ("experiment", "runs", *(head for head, _ in FIGURES.values()), "whole after", "own stall")
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Patroni, as Debian has it, with four mends: of how it keeps its lock, of when it writes the synchronous key, of what
-a stop of all members leaves behind, and of how a former primary that was stopped on the way down comes back.
+"""Patroni, as Debian has it, with five mends: of how it keeps its lock, of when it writes the synchronous key, of what
+a stop of all members leaves behind, of how a former primary that was stopped on the way down comes back, and of who has
+to answer a primary that has no API server.
 
 It does not give up its lock over a write of its own.
 
@@ -29,14 +30,25 @@ point, which pg_rewind (15 to 17) takes for a standby that ends at its last chec
 it wrote after it. It then replays that too, and can never follow the new primary ("new timeline forked off current
 database system timeline before current recovery point"). So it is let replay to its end in single-user mode first, as
 Patroni does with a crashed primary: what is there then is what pg_rewind sees.
+
+A primary that cannot reach the API server goes on (failsafe mode) when so many voters give it their word that the rest
+cannot elect another one (decision 26). Patroni asks for the word of every member, so that a frozen standby ended all
+writes for as long as the API server was away. It may do with fewer since a standby that has promised it neither takes
+the lock itself, in whatever way, nor tells a candidate its position in the WAL, without which it counts as no vote.
 """
 
+import contextlib
+import json
+import os
 import sys
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import patroni.postgresql  # noqa: F401 - before `ha`, which can only be imported after it (they import each other)
-from patroni import ha
+from patroni import api, ha
 from patroni.__main__ import main
 from patroni.dcs import kubernetes
 
@@ -44,6 +56,11 @@ ATTEMPTS = 3
 """More than one late write can arrive one after another."""
 STOPPING = "platform.oki-toki.net/stopping"
 """The annotation of Patroni's configuration by which the operator announces that all members stop."""
+PROMISE_FILE = Path("/var/lib/postgresql/data/promise.json")
+"""On the member's volume, outside the database, which a clone replaces."""
+PROMISE_TTLS = 2
+"""How long a promise lasts. A primary asks again in each of its loops, and without an API server one takes 15 s of a
+TTL of 20 s: retry_timeout, two attempts of 2 s at a silent member, loop_wait."""
 
 
 def keep_own_lock(attempt: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -82,12 +99,14 @@ def note_taken(attempt: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def note_renewed(update: Callable[..., bool]) -> Callable[..., bool]:
-    """`Kubernetes.update_leader` that remembers that the lock was renewed."""
+    """`Kubernetes.update_leader` that remembers that the lock was renewed. Who was given the lock leads by the word of
+    all voters, and owes the last primary nothing."""
 
     def noted(self: Any, *arguments: Any, **options: Any) -> bool:
         renewed = update(self, *arguments, **options)
         if renewed:
             self.taken_and_not_renewed = False
+            PROMISE.end()
         return renewed
 
     return noted
@@ -180,13 +199,169 @@ def replay_first(recover: Callable[[Any], str]) -> Callable[[Any], str]:
     return recovered
 
 
+class Promise:
+    """This member's word to a primary: that it neither takes the lock nor helps another one to it for some time. Kept
+    in a file, as it outlives Patroni; one that is found is taken as given anew, since nobody knows how old it is."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._lock = file, threading.Lock()
+        self._to, self._until = "", 0.0
+        with contextlib.suppress(FileNotFoundError):
+            found = json.loads(file.read_text())
+            self._to, self._until = found["to"], time.monotonic() + found["seconds"]
+
+    def give(self, to: str, seconds: float) -> None:
+        """From now on. It is on the disk when this returns; raises OSError when it can't be."""
+        with self._lock:
+            self._to, self._until = to, time.monotonic() + seconds
+            if self._file.exists():
+                return
+            new = self._file.with_suffix(".new")
+            with new.open("w") as file:
+                json.dump({"to": to, "seconds": seconds}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._file)
+            folder = os.open(self._file.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def given(self) -> str:
+        """To whom; empty when there is none, or it is over."""
+        with self._lock:
+            if time.monotonic() < self._until:
+                return self._to
+            self._forget()
+            return ""
+
+    def end(self) -> None:
+        """It binds no longer."""
+        with self._lock:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._to:
+            self._file.unlink(missing_ok=True)
+            self._to, self._until = "", 0.0
+
+
+PROMISE = Promise(PROMISE_FILE)
+
+
+def promise(update: Callable[..., Any]) -> Callable[..., Any]:
+    """`Ha.update_failsafe` (a primary without an API server asks) that remembers what it accepted."""
+
+    def promised(self: Any, data: Mapping[str, Any]) -> Any:
+        answer = update(self, data)
+        if not isinstance(answer, str):  # else it is a reason why not
+            PROMISE.give(str(data["name"]), PROMISE_TTLS * self.dcs.ttl)
+        return answer
+
+    return promised
+
+
+def leave_promised_lock(attempt: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """`Kubernetes.attempt_to_acquire_leader` that fails while the lock is promised to another member."""
+
+    def guarded(self: Any) -> bool:
+        if to := PROMISE.given():
+            kubernetes.logger.info("the lock is not taken: %s has this member's word", to)
+            return False
+        return attempt(self)
+
+    return guarded
+
+
+def tell_no_position(write: Callable[..., None]) -> Callable[..., None]:
+    """`RestApiHandler._write_status_response` without the position in the WAL while this member's word binds it: what
+    does not tell it is no vote for a candidate (`_MemberStatus.from_api_response`)."""
+
+    def guarded(self: Any, status_code: int, response: dict[str, Any]) -> None:
+        if PROMISE.given():
+            for key in ("wal", "xlog"):
+                response.pop(key, None)
+        write(self, status_code, response)
+
+    return guarded
+
+
+def note_promised(call: Callable[..., Any]) -> Callable[..., Any]:
+    """`Ha.call_failsafe_member` that remembers who gave this primary their word."""
+
+    def noted(self: Any, data: Any, member: Any) -> Any:
+        response = call(self, data, member)
+        if response.accepted:
+            self.promised.add(response.member_name)
+        return response
+
+    return noted
+
+
+def enough_promises(key: Mapping[str, str], promised: Collection[str]) -> bool:
+    """Whether nobody can win the race for the lock of the primary whose synchronous key this is, given who promised to
+    stay out of it. A voter needs `quorum` votes beside its own, any other member one more, and a primary that runs is
+    no vote; so those without a promise must be no more than `quorum`. Pure."""
+    voters = set(filter(None, (key.get("sync_standby") or "").split(",")))
+    return bool(voters) and len(voters - set(promised)) <= int(key.get("quorum") or 0)
+
+
+def note_compared(write: Callable[..., Any]) -> Callable[..., Any]:
+    """`Kubernetes.write_sync_state` that remembers which version of the key it was to replace."""
+
+    def noted(self: Any, leader: Any, sync_standby: Any, quorum: Any, version: Any = None) -> Any:
+        self.compared_key = version
+        return write(self, leader, sync_standby, quorum, version=version)
+
+    return noted
+
+
+def key_in_doubt(store: Any) -> bool:
+    """Whether the key may be another one than the cache has: one was written in its place, and what became of that is
+    not known. A write that comes late is refused once the key has any other version."""
+    found = store._kinds.get(store.sync_path)
+    return found is None or found.metadata.resource_version == getattr(store, "compared_key", "")
+
+
+def go_on_with_enough(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """`Ha.check_failsafe_topology` that is content with the word of enough voters."""
+
+    def checked(self: Any) -> bool:
+        self.promised = set()
+        if check(self):
+            return True
+        enough = not key_in_doubt(self.dcs) and enough_promises(own_key(self.dcs), self.promised)
+        if enough:
+            kubernetes.logger.info("nobody else can be elected: %s gave their word", ", ".join(sorted(self.promised)))
+        return enough
+
+    return checked
+
+
+def tidy_promise(touch: Callable[..., bool]) -> Callable[..., bool]:
+    """`Kubernetes.touch_member`, which each loop calls, that removes a promise which is over: after a restart it would
+    bind anew."""
+
+    def tidied(self: Any, *arguments: Any, **options: Any) -> bool:
+        PROMISE.given()
+        return touch(self, *arguments, **options)
+
+    return tidied
+
+
 STORE = kubernetes.Kubernetes
-STORE.attempt_to_acquire_leader = note_taken(keep_own_lock(STORE.attempt_to_acquire_leader))
+STORE.attempt_to_acquire_leader = leave_promised_lock(note_taken(keep_own_lock(STORE.attempt_to_acquire_leader)))
 STORE.update_leader = note_renewed(STORE.update_leader)
-STORE.write_sync_state = leave_key(keep_standbys(STORE.write_sync_state))
+STORE.write_sync_state = leave_key(keep_standbys(note_compared(STORE.write_sync_state)))
 STORE.delete_leader = keep_lock_to_the_end(STORE.delete_leader)
+STORE.touch_member = tidy_promise(STORE.touch_member)
 ha.Ha.shutdown = note_end(ha.Ha.shutdown)
 ha.Ha.recover = replay_first(ha.Ha.recover)
+ha.Ha.update_failsafe = promise(ha.Ha.update_failsafe)
+ha.Ha.call_failsafe_member = note_promised(ha.Ha.call_failsafe_member)
+ha.Ha.check_failsafe_topology = go_on_with_enough(ha.Ha.check_failsafe_topology)
+api.RestApiHandler._write_status_response = tell_no_position(api.RestApiHandler._write_status_response)
 
 if __name__ == "__main__":
     sys.exit(main())

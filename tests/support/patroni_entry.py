@@ -10,8 +10,9 @@ from types import ModuleType
 from typing import Any
 
 MAIN = Path(__file__).parents[2] / "images/postgres/patroni_main.py"
-STORE = ("attempt_to_acquire_leader", "update_leader", "write_sync_state", "delete_leader")
-AVAILABILITY = ("shutdown", "recover")
+STORE = ("attempt_to_acquire_leader", "update_leader", "write_sync_state", "delete_leader", "touch_member")
+AVAILABILITY = ("shutdown", "recover", "update_failsafe", "call_failsafe_member", "check_failsafe_topology")
+REST = ("_write_status_response",)
 
 
 def patronis(*names: str) -> list[Any]:
@@ -27,8 +28,12 @@ def patronis(*names: str) -> list[Any]:
 def load() -> tuple[ModuleType, dict[str, Callable[..., Any]]]:
     """The module, and what it puts in the place of Patroni's methods, by their names. Patroni's classes are afterwards
     as they were."""
-    ha, kubernetes = patronis("ha", "dcs.kubernetes")
-    mended = [*((kubernetes.Kubernetes, name) for name in STORE), *((ha.Ha, name) for name in AVAILABILITY)]
+    api, ha, kubernetes = patronis("api", "ha", "dcs.kubernetes")
+    mended = [
+        *((kubernetes.Kubernetes, name) for name in STORE),
+        *((ha.Ha, name) for name in AVAILABILITY),
+        *((api.RestApiHandler, name) for name in REST),
+    ]
     before = [getattr(owner, name) for owner, name in mended]
     spec = importlib.util.spec_from_file_location("patroni_main", MAIN)
     assert spec

@@ -149,7 +149,9 @@ class Server:
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        # Its number may be in use still, by what nobody has waited for; another postmaster would then not start.
+        for lock in (self.data / "postmaster.pid", self.directory / f".s.PGSQL.{self.port}.lock"):
+            lock.unlink(missing_ok=True)
 
 
 class Cluster:
