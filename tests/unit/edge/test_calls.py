@@ -54,6 +54,11 @@ def test_an_ended_call_is_not_brought_back_and_an_old_one_left_alone() -> None:
     assert calls.better_there({"long-ago"}, {}, there, since=99) == []
 
 
+def test_of_calls_that_were_not_met_only_those_signalled_lately_can_have_been_missed() -> None:
+    there = {"met": OFFERED, "ringing": OFFERED, "talking": ANSWERED, "long-ago": call(50, *PORTS), "unreadable": b"x"}
+    assert calls.unheard({"met"}, there, since=99) == ["ringing", "talking"]
+
+
 @pytest.mark.parametrize(
     ("held", "peer_says", "released", "because"),
     [

@@ -114,6 +114,21 @@ async def test_what_the_peer_answered_during_a_flap_is_heard_before_calls_are_cl
     assert await bench.done() == ["standby", "peer's: set one", "active"]
 
 
+async def test_a_call_of_which_no_word_had_come_when_the_address_moved_is_heard_until_it_is_known(bench: Bench) -> None:
+    """Its phone's answers are dropped until then, for want of an engine that knows the call."""
+    bench.peers.contents = {"ringing": OFFERED}
+    bench.engine.own(lambda: True)
+    bench.engine._came_at = 100.0  # the calls' own clock
+    assert await bench.done() == ["peer's: set ringing", "active"]
+    await bench.engine.hear(lambda: bench.here)
+    assert bench.log == ["peer's: set ringing", "active"] * 2
+    bench.known, bench.own.contents = {"ringing"}, {"ringing": OFFERED}
+    await bench.engine.hear(lambda: bench.here)
+    bench.known, bench.own.contents = set(), {}  # hung up, and in the peer's Redis still
+    await bench.engine.hear(lambda: bench.here)
+    assert bench.log == ["peer's: set ringing", "active"] * 2
+
+
 async def test_calls_are_claimed_although_the_peer_is_dead(bench: Bench) -> None:
     bench.peers.away = True
     bench.engine.own(lambda: True)

@@ -85,6 +85,13 @@ def better_there(engine: Collection[str], here: Calls, there: Calls, since: floa
     )
 
 
+def unheard(met: Collection[str], there: Calls, since: float) -> list[str]:
+    """Calls of `there` that the engine has not met since the address came (`met`): signalled after `since` (epoch
+    seconds), when word of them can still have been on its way or have been missed. One that ended here before it was
+    looked at is among them; the engine ends it anew for want of packets."""
+    return sorted(call for call in set(there) - set(met) if known(there[call]).signalled >= since)
+
+
 def released(held: bool, peer_says: bool | None) -> tuple[bool, str]:
     """Whether this node's knowledge of the calls gives way to the peer's, and why.
 

@@ -44,8 +44,8 @@ class Engine:
     """The engine of media address `number` on this node.
 
     The address has come and stays: what the peer's Redis knows better (a call answered there a moment ago) is heard
-    first; then `active` makes every call the engine knows its own and writes it to the own Redis, from where the peer
-    has it.
+    first, and what has not been heard at all; then `active` makes every call the engine knows its own and writes it to
+    the own Redis, from where the peer has it.
 
     The address has gone, and the peer says that it has it: `standby` makes the calls the peer's, or the engine would
     ignore what the peer says of them; and what it ignored since is heard. As long as the peer says nothing all calls
@@ -64,6 +64,8 @@ class Engine:
         self._task: asyncio.Task[None] | None = None
         self._doubted: frozenset[str] = frozenset()
         self._came_at = time.time()
+        self._met: set[str] = set()
+        """Calls that the engine was seen to have since the address came."""
         self._lost_at = time.monotonic()
         self._stale = True
         self._kept_because = ""
@@ -75,7 +77,7 @@ class Engine:
 
     def own(self, wanted: Callable[[], bool]) -> None:
         """The address has come: claim all calls; tried again for as long as `wanted` holds."""
-        self._came_at, self._kept_because = time.time(), ""
+        self._came_at, self._met, self._kept_because = time.time(), set(), ""
         self._start(self._until_done(self._claim, wanted, after=SETTLE))
 
     def reclaim(self, wanted: Callable[[], bool]) -> None:
@@ -182,14 +184,21 @@ class Engine:
         return "calls are owned"
 
     async def _hear_out(self, known: set[str], wanted: Callable[[], bool]) -> int:
-        """Let the engine read from the peer what the peer knows better of its calls. Returns how many."""
-        theirs = await self._peers.calls()
-        newer = calls.better_there(known, await self._own.calls(), theirs, self._came_at - _CLOCKS)
-        if newer and wanted():
-            await self._command("standby")
-            await self._peers.announce("set", newer)
+        """Let the engine read from the peer what the peer knows better of its calls, and calls of which no word has
+        come: one that began a moment before the address moved would ring for ever, since its answer finds no engine
+        that knows it. Returns how many."""
+        self._met |= known
+        theirs, since = await self._peers.calls(), self._came_at - _CLOCKS
+        newer = calls.better_there(known, await self._own.calls(), theirs, since)
+        unheard = calls.unheard(self._met, theirs, since)
+        if (newer or unheard) and wanted():
+            if newer:
+                await self._command("standby")
+            if unheard:
+                log.warning("%s: no word had come of %d calls of the peer", self.name, len(unheard))
+            await self._peers.announce("set", [*newer, *unheard])
             await asyncio.sleep(RESTORE)
-        return len(newer)
+        return len(newer) + len(unheard)
 
     async def _released(self, held: Callable[[], bool]) -> tuple[bool, str]:
         """`calls.released`, by what the peer says from now on."""
