@@ -23,6 +23,9 @@ stay well under max_connections 100."""
 OPENING = 4
 """Connections being opened at once: after a failover the waiting requests share these few instead of a herd."""
 
+OPEN_SECONDS = 3.0
+"""How long opening one may take, whoever waits for it: as long as two attempts."""
+
 IDLE_SECONDS = 60.0
 KEPT_IDLE = 2
 
@@ -31,20 +34,31 @@ class PoolDroppedError(ConnectError):
     """The member stopped being the primary before the operation began."""
 
 
+Open = Callable[[float], Awaitable[Connection]]
+
+
+async def _awaited(opened: Open, limit: float) -> Connection:
+    return await opened(limit)
+
+
 class Pool:
     """Hands out connections, newest first, at most `capacity` backends at any time.
+
+    Who asks waits for a connection, and none is opened for one alone: an opening goes on when the request that began it
+    has run out of time, and serves the next. Given up and begun anew they would cost a server that is short of
+    processor time all that it has, and none would ever be opened.
 
     An abandoned connection's backend may live on (it waits for a standby or a lock) and counts as a *ghost* until the
     server says that its process is gone: otherwise retries during a stall would open backends without end.
     """
 
-    def __init__(self, open_connection: Callable[[float], Awaitable[Connection]], capacity: int = CAPACITY) -> None:
+    def __init__(self, open_connection: Open, capacity: int = CAPACITY) -> None:
         self._open = open_connection
         self._capacity = capacity
         self._idle: list[tuple[Connection, float]] = []
         self._used: set[Connection] = set()
         self._ghosts: set[int] = set()
-        self._opening = 0
+        self._opening: set[asyncio.Future[Connection]] = set()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self.dropped: str | None = None
 
@@ -56,7 +70,7 @@ class Pool:
     @property
     def backends(self) -> int:
         """How many of the server's connections this pool takes up."""
-        return len(self._idle) + len(self._used) + len(self._ghosts) + self._opening
+        return len(self._idle) + len(self._used) + len(self._ghosts) + len(self._opening)
 
     async def acquire(self, limit: float) -> Connection:
         """A connection within `limit` seconds. Raises ConnectError or AttemptTimeoutError; nothing was sent then."""
@@ -70,22 +84,34 @@ class Pool:
                     self._used.add(connection)
                     return connection
                 connection.close()
-            if self.backends < self._capacity and self._opening < OPENING:
-                return await self._open_one(end - time.monotonic())
+            # As many as there are who wait: one whose request has left is there for this one.
+            if self.backends < self._capacity and len(self._opening) < min(OPENING, len(self._waiters) + 1):
+                task = asyncio.get_running_loop().create_task(_awaited(self._open, OPEN_SECONDS))
+                self._opening.add(task)
+                task.add_done_callback(self._opened)
             await self._wait(end - time.monotonic())
 
-    async def _open_one(self, limit: float) -> Connection:
-        self._opening += 1
-        try:
-            connection = await self._open(max(limit, 0.0))
-        finally:
-            self._opening -= 1
+    def _opened(self, task: asyncio.Future[Connection]) -> None:
+        """Hand the connection to one who waits, or the reason why there is none; the next may open another one."""
+        self._opening.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._fail(error)
             self._wake()
-        if self.dropped is not None:
-            connection.close()
-            raise PoolDroppedError(self.dropped)
-        self._used.add(connection)
-        return connection
+        elif self.dropped is not None:
+            task.result().close()
+        else:
+            self._idle.append((task.result(), time.monotonic()))
+            self._wake(2)
+
+    def _fail(self, error: BaseException) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(error)
+                return
 
     async def _wait(self, limit: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -94,17 +120,25 @@ class Pool:
             async with asyncio.timeout(max(limit, 0.0)):
                 await waiter
         except TimeoutError:
-            if waiter.done() and not waiter.cancelled():
-                self._wake()  # woken in the same moment: pass it on
-            stuck = f", {len(self._ghosts)} of them still busy with abandoned attempts" if self._ghosts else ""
-            raise AttemptTimeoutError(f"all {self._capacity} connections are in use{stuck}", sent=False) from None
+            self._pass_on(waiter)
+            raise AttemptTimeoutError(self._why_none(), sent=False) from None
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self._wake()
+            self._pass_on(waiter)
             raise
         finally:
             with contextlib.suppress(ValueError):
                 self._waiters.remove(waiter)
+
+    def _pass_on(self, waiter: asyncio.Future[None]) -> None:
+        """Who was woken in the moment in which it left wakes the next."""
+        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            self._wake()
+
+    def _why_none(self) -> str:
+        if self._opening:
+            return f"no connection yet, {len(self._opening)} are being opened"
+        stuck = f", {len(self._ghosts)} of them still busy with abandoned attempts" if self._ghosts else ""
+        return f"all {self._capacity} connections are in use{stuck}"
 
     def _wake(self, count: int = 1) -> None:
         while self._waiters and count:
