@@ -9,9 +9,10 @@ from typing import Any
 from cluster.conftest import Installed, conditions
 from cluster.test_retention import sql
 from okitoki_chaos.cluster import pods
-from okitoki_chaos.whole import EDGE, holders, leader_name
+from okitoki_chaos.whole import EDGE, holder_of_sip, holders, leader_name
 from okitoki_local.demo import platform
 from okitoki_local.environment import Environment
+from okitoki_local.system import wait_until
 
 PLUGIN = Path(__file__).parents[2] / "plugin" / "kubectl-okitoki"
 TENANT = "initech"
@@ -64,21 +65,27 @@ def test_promote_of_nobody_is_refused_in_words_and_changes_nothing(
 def test_a_drained_edge_node_holds_no_address_and_may_again_when_it_is_undone(
     env: Environment, installed: Installed, cluster: platform.KindCluster
 ) -> None:
-    region = installed.region
-    found = pods(cluster, installed.region_namespace, EDGE)
-    held = {pod.name: pod for pod in found}
-    (holder,) = {names[0] for address, names in holders(found).items() if address == "sip"}
-    node = held[holder].node
+    region, namespace = installed.region, installed.region_namespace
+    node = holder_of_sip(cluster, namespace).node
+
+    def free(node: str) -> bool:
+        """Every address is held by one pod, and none on this node."""
+        found = pods(cluster, namespace, EDGE)
+        there = {pod.name for pod in found if pod.node == node}
+        return all(len(names) == 1 and not there & set(names) for names in holders(found).values())
+
+    def redundant() -> str:
+        """As the region's condition says."""
+        return str(conditions(env, "voiceregion", region)["EdgeRedundant"]["reason"])
+
     try:
         moved = rows(env, "drain-edge", region, "--node", node)
         assert {row["address"] for row in moved} == {"sip", "https", "media-1", "media-2"}
-        now = holders(pods(cluster, installed.region_namespace, EDGE))
-        assert all(holder not in names and names for names in now.values()), now
-        assert conditions(env, "voiceregion", region)["EdgeRedundant"]["reason"] == "Drained"
+        wait_until("the node to be known as drained", lambda: free(node) and redundant() == "Drained", 60)
     finally:
         okitoki(env, "drain-edge", region, "--undo")
+    wait_until("the node to protect again", lambda: redundant() == "Protected", 120)
     installed.watcher.wait(300)
-    assert conditions(env, "voiceregion", region)["EdgeRedundant"]["status"] == "True"
 
 
 def test_a_tenant_sleeps_and_wakes_by_two_commands(env: Environment, installed: Installed) -> None:
