@@ -34,13 +34,6 @@ class PoolDroppedError(ConnectError):
     """The member stopped being the primary before the operation began."""
 
 
-Open = Callable[[float], Awaitable[Connection]]
-
-
-async def _awaited(opened: Open, limit: float) -> Connection:
-    return await opened(limit)
-
-
 class Pool:
     """Hands out connections, newest first, at most `capacity` backends at any time.
 
@@ -52,7 +45,7 @@ class Pool:
     server says that its process is gone: otherwise retries during a stall would open backends without end.
     """
 
-    def __init__(self, open_connection: Open, capacity: int = CAPACITY) -> None:
+    def __init__(self, open_connection: Callable[[float], Awaitable[Connection]], capacity: int = CAPACITY) -> None:
         self._open = open_connection
         self._capacity = capacity
         self._idle: list[tuple[Connection, float]] = []
@@ -86,32 +79,25 @@ class Pool:
                 connection.close()
             # As many as there are who wait: one whose request has left is there for this one.
             if self.backends < self._capacity and len(self._opening) < min(OPENING, len(self._waiters) + 1):
-                task = asyncio.get_running_loop().create_task(_awaited(self._open, OPEN_SECONDS))
-                self._opening.add(task)
-                task.add_done_callback(self._opened)
+                opening = asyncio.ensure_future(self._open(OPEN_SECONDS))
+                self._opening.add(opening)
+                opening.add_done_callback(self._opened)
             await self._wait(end - time.monotonic())
 
-    def _opened(self, task: asyncio.Future[Connection]) -> None:
+    def _opened(self, opening: asyncio.Future[Connection]) -> None:
         """Hand the connection to one who waits, or the reason why there is none; the next may open another one."""
-        self._opening.discard(task)
-        if task.cancelled():
+        self._opening.discard(opening)
+        if opening.cancelled():
             return
-        error = task.exception()
+        error = opening.exception()
         if error is not None:
-            self._fail(error)
+            self._wake(error=error)
             self._wake()
         elif self.dropped is not None:
-            task.result().close()
+            opening.result().close()
         else:
-            self._idle.append((task.result(), time.monotonic()))
+            self._idle.append((opening.result(), time.monotonic()))
             self._wake(2)
-
-    def _fail(self, error: BaseException) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(error)
-                return
 
     async def _wait(self, limit: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -140,11 +126,15 @@ class Pool:
         stuck = f", {len(self._ghosts)} of them still busy with abandoned attempts" if self._ghosts else ""
         return f"all {self._capacity} connections are in use{stuck}"
 
-    def _wake(self, count: int = 1) -> None:
+    def _wake(self, count: int = 1, error: BaseException | None = None) -> None:
+        """The next `count` who wait look again, or end with `error`."""
         while self._waiters and count:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_result(None)
+                if error is None:
+                    waiter.set_result(None)
+                else:
+                    waiter.set_exception(error)
                 count -= 1
 
     def release(self, connection: Connection) -> None:

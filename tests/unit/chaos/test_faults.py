@@ -194,8 +194,6 @@ def test_targets_are_found_by_what_they_do_now() -> None:
 def test_a_plan_survives_the_disk() -> None:
     platform = Platform()
     platform.answer(" list ", LISTED)
-    import json
-
     plan = planned(platform, "freeze", "primary", process="patroni")
     assert plan_of(json.loads(json.dumps(plan.as_json()))) == plan
 
